@@ -1,0 +1,112 @@
+#ifndef POSTERN_BASE_LIMITS_H
+#define POSTERN_BASE_LIMITS_H
+
+/*
+ * Every limit of Postern, each with the attack or accident it stops and what the peer is told.
+ * Those that an administrator may change are defaults for a configuration key of the same name.
+ * Units are last in the name; counts have none.
+ */
+
+/* ---- SMTP and LMTP, server -------------------------------------------------------------- */
+
+/*
+ * A command line, CRLF included. RFC 5321 §4.5.3.1.4 asks for 512 octets plus what extensions add;
+ * an AUTH initial response may be 12,288 (RFC 4954 §4). Longer: 500 5.5.6, the line is discarded.
+ */
+#define LIMIT_SMTP_COMMAND_SIZE   2048
+#define LIMIT_SMTP_AUTH_LINE_SIZE 12288
+
+/* RFC 5321 §4.5.3.1.1, .2, .3: local part, domain, path. Longer: 501 5.1.3 (5.1.7 for senders). */
+#define LIMIT_LOCAL_PART_SIZE 64
+#define LIMIT_DOMAIN_SIZE     255
+#define LIMIT_PATH_SIZE       256
+
+/*
+ * A text line of a message, CRLF included. RFC 5321 §4.5.3.1.6 asks for 1,000; many senders are
+ * over it, and the bytes are kept as they came. Longer still is no mail: 500 5.6.0 after the dot.
+ */
+#define LIMIT_SMTP_TEXT_LINE_SIZE 65536
+
+/* Recipients of one transaction (RFC 5321 §4.5.3.1.8 asks for 100). More: 452 4.5.3. */
+#define LIMIT_SMTP_RECIPIENTS 1000
+
+/* A message, trace headers not counted. Larger: 552 5.3.4, at MAIL where SIZE tells. */
+#define LIMIT_MESSAGE_SIZE (50 * 1024 * 1024)
+
+/* Received fields before it is a loop (RFC 5321 §6.3): 554 5.4.6. */
+#define LIMIT_RECEIVED_COUNT 50
+
+/* Commands that came to nothing (unknown, bad syntax, out of order) before 421 4.7.0. */
+#define LIMIT_SMTP_ERRORS 20
+
+/* Refused recipients before each further answer is held back (the tarpit for harvesters). */
+#define LIMIT_SMTP_UNKNOWN_RECIPIENTS 5
+#define LIMIT_SMTP_TARPIT_MS          5000
+
+/* Transactions of one connection before 421 4.7.0: a peer with more may connect again. */
+#define LIMIT_SMTP_TRANSACTIONS 1000
+
+/* Silence (RFC 5321 §4.5.3.2.7 asks for 5 minutes), then 421 4.4.2. */
+#define LIMIT_SMTP_IDLE_MS (5 * 60 * 1000)
+
+/* A body slower than this many octets a second, averaged from its first minute on: 421 4.4.2. */
+#define LIMIT_SMTP_BODY_RATE_MIN 100
+
+/* ---- Connections -------------------------------------------------------------------------- */
+
+/* Open connections of one listener kind from one IPv4 address or IPv6 /64: 421 4.7.0, close. */
+#define LIMIT_CONNECTIONS_PER_ADDRESS 50
+
+/* New connections a minute from one IPv4 address or IPv6 /64: 421 4.7.0, close. */
+#define LIMIT_CONNECTION_RATE_PER_MINUTE 300
+
+/* Connections of one edge; more wait in the kernel's backlog. */
+#define LIMIT_CONNECTIONS 20000
+
+/* All message bytes in flight in one edge, not yet committed: 452 4.3.1. */
+#define LIMIT_BODIES_IN_FLIGHT_SIZE (256L * 1024 * 1024)
+
+/* A TLS handshake, or a PROXY header, that does not end: close. */
+#define LIMIT_HANDSHAKE_MS (30 * 1000)
+
+/* ---- IMAP and POP3 ------------------------------------------------------------------------ */
+
+/* A command without its literals. Longer: BAD [TOOBIG], or -ERR; IMAP closes. */
+#define LIMIT_IMAP_COMMAND_SIZE 65536
+#define LIMIT_POP3_COMMAND_SIZE 1024
+#define LIMIT_IMAP_LITERAL_SIZE LIMIT_MESSAGE_SIZE
+
+/* RFC 3501 §5.4 asks for at least 30 minutes, RFC 1939 §3 for 10. */
+#define LIMIT_IMAP_IDLE_MS (31 * 60 * 1000)
+#define LIMIT_POP3_IDLE_MS (10 * 60 * 1000)
+
+/* A connection that has not logged in by then is closed (BYE, -ERR). */
+#define LIMIT_LOGIN_MS (60 * 1000)
+
+/* Wrong passwords on one connection before it is closed. */
+#define LIMIT_LOGIN_FAILURES 3
+
+/* ---- MIME --------------------------------------------------------------------------------- */
+
+/* Nesting and number of parts that are told apart; what lies deeper is one opaque part. */
+#define LIMIT_MIME_DEPTH  32
+#define LIMIT_MIME_PARTS  1000
+#define LIMIT_HEADER_SIZE (256 * 1024)
+
+/* ---- Store -------------------------------------------------------------------------------- */
+
+/* Plain bytes of a stored chunk of a body. */
+#define LIMIT_CHUNK_SIZE (64 * 1024)
+
+/* How long a vault transaction may hold everybody else up, including its sync. */
+#define LIMIT_VAULT_TRANSACTION_MS 20
+
+/* How long a lost 250 is remembered (promise 3: RFC 1047). */
+#define LIMIT_RETRANSMISSION_MS (5LL * 24 * 60 * 60 * 1000)
+
+/* ---- Between roles ------------------------------------------------------------------------ */
+
+/* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */
+#define LIMIT_IPC_FRAME_SIZE (1024 * 1024)
+
+#endif
