@@ -113,7 +113,7 @@ void date_format_iso(struct buf *out, int64_t wall_ms)
 {
     struct civil c = civil_from_ms(wall_ms, 0);
     buf_printf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", c.year, c.month, c.day, c.hour, c.minute,
-               c.second, (int)(wall_ms - floor_div(wall_ms, 1000) * 1000));
+               c.second, (int)((wall_ms % 1000 + 1000) % 1000));
 }
 
 /* ---- Reading: pieces that both formats share ---------------------------------------------- */
