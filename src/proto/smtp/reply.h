@@ -29,8 +29,9 @@ struct smtp_reply {
         }                                                                                          \
     }
 
-/* RFC 5321 §4.5.3.1.5: a reply line, CRLF included. */
-#define SMTP_REPLY_LINE_SIZE 512
+/* RFC 5321 §4.5.3.1.5, RFC 4954 §4: a reply line, and one with a challenge, CRLF included. */
+#define SMTP_REPLY_LINE_SIZE     512
+#define SMTP_CHALLENGE_LINE_SIZE 12288
 
 static inline bool smtp_reply_is_positive(const struct smtp_reply *reply)
 {

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "base/text.h"
+#include "mail/address.h"
 #include "proto/smtp/reply.h"
 
 /*
@@ -23,9 +24,8 @@
  *         n = smtp_server_input(s, unread, acked, now);       take n bytes off unread
  *         while (smtp_server_next(s, &event)) { act; perhaps smtp_server_answer(s, event.token…) }
  *         write smtp_server_output(s) to the peer, smtp_server_output_done(s, written)
- *     } while (n > 0 && !str_empty(unread));
- *     arm a timer for smtp_server_deadline(s); when it fires: smtp_server_tick(s, now), then as
- * above
+ *     } while (n > 0);
+ *     arm a timer for smtp_server_deadline(s); when it fires smtp_server_tick(s, now), and again
  *
  * Input stops at each event, so n < unread.len means: the rest again after the events are pulled,
  * an answer is given, output is written, or the deadline has come. n == 0 with no event means that
@@ -39,7 +39,6 @@
  * An idle engine costs a few hundred bytes; its buffers exist only while they hold something.
  */
 struct smtp_server;
-struct address_path; /* mail/address.h */
 
 enum smtp_listener_kind {
     SMTP_LISTENER_MX,          /* port 25: no AUTH */
@@ -69,7 +68,7 @@ extern const struct smtp_limits smtp_limits_default;
  * How often each command gave each reply code: one place writes and counts replies. The columns of
  * a row are the codes of that command's table row, in its order. See smtp_reply_count.
  */
-enum { SMTP_COMMANDS_MAX = 16, SMTP_COMMAND_CODES_MAX = 20 };
+enum { SMTP_COMMANDS_MAX = 20, SMTP_COMMAND_CODES_MAX = 16 };
 struct smtp_counts {
     uint64_t replies[SMTP_COMMANDS_MAX][SMTP_COMMAND_CODES_MAX];
     uint64_t unlisted; /* codes that only the owner could have brought in */
@@ -166,13 +165,12 @@ enum smtp_event_kind {
     SMTP_EVENT_ABORT,
 
     /*
-     * Promise 3: the 250 to the last message has reached the peer, since a command arrived that
-     * was sent after it. Comes at most once for each message accepted.
+     * Promise 3: the 250s to all messages accepted so far have reached the peer, since octets
+     * arrived that were sent after them. Comes at most once for each message.
      */
     SMTP_EVENT_REPLY_SEEN,
 
-    /* The dialogue is over: write the output, close. The last event. An open transaction was
-     * given up by an ABORT before it. */
+    /* The dialogue is over: write the output, close. An open transaction was aborted before. */
     SMTP_EVENT_CLOSE
 };
 
@@ -183,7 +181,7 @@ struct smtp_event_auth {
 };
 
 struct smtp_event_sender {
-    const struct address_path *path; /* the null path too */
+    const struct mailbox_path *path; /* the null path too */
     uint64_t size;                   /* SIZE=, 0 where not given */
     enum smtp_body_type body;
     bool utf8;        /* SMTPUTF8 */
@@ -192,12 +190,11 @@ struct smtp_event_sender {
 
 struct smtp_event_recipient {
     /*
-     * Source routes never arrive here (550 5.7.1 by the engine). "%" and "!" are ordinary octets of
-     * the local part, quoting is removed, and an address literal is marked as such: what they
-     * would mean in other worlds cannot make this server relay. "<Postmaster>" has an empty domain
-     * (RFC 5321 §4.1.1.3).
+     * Source routes never arrive here: the engine says 550 5.7.1. Percent hacks, bang paths, quoted
+     * local parts and address literals do arrive, parsed and told apart (mail/address.h); the owner
+     * compares the normal form, so that none of them makes this server relay.
      */
-    const struct address_path *path;
+    const struct mailbox_path *path;
 };
 
 /* What the Received field is written from, besides what the owner knows itself. */
