@@ -34,15 +34,25 @@
 
 struct pop3_server;
 
+/*
+ * How often each command gave each reply. The columns of a row are the replies that the command's
+ * row in the table can give, in its order; see pop3_reply_count.
+ */
+enum { POP3_COMMANDS_MAX = 24, POP3_COMMAND_REPLIES_MAX = 12 };
+struct pop3_counts {
+    uint64_t replies[POP3_COMMANDS_MAX][POP3_COMMAND_REPLIES_MAX];
+};
+
 /* The same for all connections of a listener; outlives its engines. */
 struct pop3_config {
     struct str hostname;   /* shown in the greeting */
     struct str mechanisms; /* SASL mechanisms offered without TLS, a space between; may be empty */
-    struct str mechanisms_tls; /* and under TLS */
-    bool password_clear;       /* USER and PASS without TLS too */
-    bool starttls;             /* STLS is offered */
-    int64_t login_ms;          /* time to log in; LIMIT_LOGIN_MS */
-    int64_t idle_ms;           /* silence in the TRANSACTION state; LIMIT_POP3_IDLE_MS */
+    struct str mechanisms_tls;  /* and under TLS */
+    bool password_clear;        /* USER and PASS without TLS too */
+    bool starttls;              /* STLS is offered */
+    int64_t login_ms;           /* time to log in; LIMIT_LOGIN_MS */
+    int64_t idle_ms;            /* silence in the TRANSACTION state; LIMIT_POP3_IDLE_MS */
+    struct pop3_counts *counts; /* NULL: not counted */
 };
 
 /*
@@ -70,7 +80,7 @@ enum pop3_event_type {
     POP3_LOGIN,      /* question: may this user (user, password) in? -> pop3_answer_login */
     POP3_SASL_START, /* question: mechanism, and data where has_data -> ..._login, ..._challenge */
     POP3_SASL_DATA,  /* question: the client's data -> pop3_answer_login, ..._challenge */
-    POP3_SASL_ABORTED, /* the client gave the exchange up; the engine has replied */
+    POP3_SASL_ABORTED, /* the client gave up, or sent no base64: forget it; the engine replied */
     POP3_STARTTLS,     /* send all output, then drop unread bytes and start TLS; pop3_tls_started */
     POP3_HANDOVER,     /* logged in; send all output, then hand over the bytes not taken */
     /*
@@ -101,7 +111,7 @@ struct pop3_event {
     struct str password;  /* POP3_LOGIN; wiped when answered */
     struct str mechanism; /* POP3_SASL_START: one of those offered, in capitals */
     bool has_data;        /* POP3_SASL_START: there is an initial response */
-    struct str data;      /* POP3_SASL_*: base64 as the client sent it; "" where it sent "=" */
+    struct str data;      /* POP3_SASL_START, _DATA: decoded from base64; wiped when answered */
     bool utf8;            /* POP3_HANDOVER: for pop3_server_new_maildrop */
 
     uint32_t message; /* POP3_READ: index into the maildrop's messages */
@@ -139,7 +149,7 @@ void pop3_tick(struct pop3_server *e, struct now now);
 enum pop3_login {
     POP3_LOGIN_OK,        /* also the maildrop is open and locked */
     POP3_LOGIN_DENIED,    /* -ERR [AUTH] */
-    POP3_LOGIN_MALFORMED, /* not base64, or not as the mechanism wants it: -ERR */
+    POP3_LOGIN_MALFORMED, /* not as the mechanism wants it: -ERR */
     POP3_LOGIN_IN_USE,    /* another session has the maildrop: -ERR [IN-USE] */
     POP3_LOGIN_TEMPORARY, /* -ERR [SYS/TEMP] */
 };
@@ -148,9 +158,8 @@ enum pop3_login {
 void pop3_answer_login(struct pop3_server *e, uint64_t token, enum pop3_login result,
                        struct now now);
 
-/* Answers POP3_SASL_START and POP3_SASL_DATA with a challenge (base64, may be empty). */
-void pop3_answer_challenge(struct pop3_server *e, uint64_t token, struct str base64,
-                           struct now now);
+/* Answers POP3_SASL_START and POP3_SASL_DATA with a challenge (may be empty; base64 is added). */
+void pop3_answer_challenge(struct pop3_server *e, uint64_t token, struct str data, struct now now);
 
 /* TLS is up: all that was said before it is forgotten (RFC 2595 §4). No second greeting. */
 void pop3_tls_started(struct pop3_server *e, struct now now);
@@ -166,5 +175,19 @@ void pop3_answer_read(struct pop3_server *e, uint64_t token, enum status_code st
 /* Answers POP3_UPDATE: STATUS_OK where all of them are removed, durably. */
 void pop3_answer_update(struct pop3_server *e, uint64_t token, enum status_code status,
                         struct now now);
+
+/* The peer closed, or the connection broke: POP3_CLOSE comes next, and nothing is removed. */
+void pop3_peer_gone(struct pop3_server *e);
+
+/* Ends the session as soon as no question is open; what was marked deleted stays. */
+void pop3_shutdown(struct pop3_server *e, struct now now);
+
+const char *pop3_close_name(enum pop3_close reason);
+
+/*
+ * Walks the counts: for row and column from 0 on, the command's name and the reply's. False when
+ * the column is past the end of the row; a row past the end of the table has no column 0.
+ */
+bool pop3_reply_count(size_t row, size_t column, struct str *ret_command, const char **ret_reply);
 
 #endif
