@@ -109,4 +109,21 @@
 /* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */
 #define LIMIT_IPC_FRAME_SIZE (1024 * 1024)
 
+/*
+ * Bytes queued on a channel: above the first, requests are refused (the asker says 4xx) and, where
+ * they are replies, no further requests are read; above the second the peer has stopped reading
+ * and its channel ends.
+ */
+#define LIMIT_IPC_QUEUE_SIZE     (8 * 1024 * 1024)
+#define LIMIT_IPC_QUEUE_SIZE_MAX (32 * 1024 * 1024)
+
+/* Requests on a channel without their reply: more are refused, or not read, until some have it. */
+#define LIMIT_IPC_CALLS 16384
+
+/* Memory for the lists of one message while it is handled. */
+#define LIMIT_IPC_LISTS_SIZE (8 * LIMIT_IPC_FRAME_SIZE)
+
+/* Descriptors queued on a channel. */
+#define LIMIT_IPC_DESCRIPTORS 1024
+
 #endif
