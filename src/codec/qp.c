@@ -1,0 +1,101 @@
+#include "codec/qp.h"
+
+#include "codec/hex.h"
+
+static void flush_held(struct qp_decoder *d, struct buf *out)
+{
+    buf_append(out, d->held, d->held_len);
+    d->held_len = 0;
+}
+
+static void take_text(struct qp_decoder *d, struct buf *out, char c)
+{
+    if (c == ' ' || c == '\t') {
+        /* More than a legal line can hold (76) is no padding. */
+        if (d->held_len == sizeof d->held)
+            flush_held(d, out);
+        d->held[d->held_len++] = c;
+        return;
+    }
+    if (c == '\r' || c == '\n')
+        d->held_len = 0;
+    flush_held(d, out);
+    if (c == '=')
+        d->state = QP_EQUALS;
+    else
+        buf_append_byte(out, c);
+}
+
+/* An escape that is none: its bytes stand for themselves, and c is looked at again. */
+static void give_up(struct qp_decoder *d, struct buf *out, char c)
+{
+    buf_append_byte(out, '=');
+    if (d->state == QP_HEX)
+        buf_append_byte(out, d->first_digit);
+    d->state = QP_TEXT;
+    take_text(d, out, c);
+}
+
+static void take_equals(struct qp_decoder *d, struct buf *out, char c)
+{
+    if (hex_digit(c) >= 0) {
+        d->first_digit = c;
+        d->state = QP_HEX;
+    } else if (c == '\n') {
+        d->state = QP_TEXT;
+    } else if (c == '\r') {
+        d->state = QP_SOFT_CR;
+    } else if (c == ' ' || c == '\t') {
+        d->state = QP_SOFT_SPACE;
+    } else {
+        give_up(d, out, c);
+    }
+}
+
+static void take_hex(struct qp_decoder *d, struct buf *out, char c)
+{
+    if (hex_digit(c) < 0) {
+        give_up(d, out, c);
+        return;
+    }
+    d->state = QP_TEXT;
+    buf_append_byte(out, (char)(hex_digit(d->first_digit) << 4 | hex_digit(c)));
+}
+
+/* Behind "= ": still a soft break where only white space follows. */
+static void take_soft_space(struct qp_decoder *d, struct buf *out, char c)
+{
+    if (c == '\r')
+        d->state = QP_SOFT_CR;
+    else if (c == '\n')
+        d->state = QP_TEXT;
+    else if (c != ' ' && c != '\t')
+        give_up(d, out, c);
+}
+
+static void take_soft_cr(struct qp_decoder *d, struct buf *out, char c)
+{
+    d->state = QP_TEXT;
+    if (c != '\n')
+        take_text(d, out, c);
+}
+
+void qp_decode(struct qp_decoder *d, struct buf *out, struct str piece)
+{
+    static void (*const take[])(struct qp_decoder *, struct buf *, char) = {
+        [QP_TEXT] = take_text,       [QP_EQUALS] = take_equals,
+        [QP_HEX] = take_hex,         [QP_SOFT_SPACE] = take_soft_space,
+        [QP_SOFT_CR] = take_soft_cr,
+    };
+    for (size_t i = 0; i < piece.len; i++)
+        take[d->state](d, out, piece.ptr[i]);
+}
+
+void qp_decode_end(struct qp_decoder *d, struct buf *out)
+{
+    if (d->state == QP_EQUALS || d->state == QP_HEX)
+        buf_append_byte(out, '=');
+    if (d->state == QP_HEX)
+        buf_append_byte(out, d->first_digit);
+    *d = (struct qp_decoder){0};
+}
