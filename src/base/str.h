@@ -61,6 +61,8 @@ struct str str_sub(struct str s, size_t from, size_t len);
 /* Everything behind the first n bytes (empty where n >= s.len). */
 static inline struct str str_skip(struct str s, size_t n)
 {
+    if (!s.ptr) /* adding even 0 to it is undefined */
+        return s;
     return n >= s.len ? str_make(s.ptr + s.len, 0) : str_make(s.ptr + n, s.len - n);
 }
 

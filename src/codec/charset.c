@@ -195,7 +195,7 @@ static void put_utf16(struct charset_decoder *d, struct buf *out, uint16_t unit)
 
 static void convert(struct charset_decoder *d, struct buf *out, struct str piece, bool last)
 {
-    const char *at = piece.ptr, *end = piece.ptr + piece.len;
+    const char *at = piece.len ? piece.ptr : "", *end = at + piece.len;
     UErrorCode error;
     do {
         UChar units[512] = {0};
