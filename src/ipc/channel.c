@@ -2,6 +2,7 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -144,7 +145,7 @@ void channel_gone(struct channel *ch, enum status_code why, const char *words)
     if (ch->why != STATUS_OK)
         return;
     ch->why = why;
-    strncpy(ch->words, words, sizeof ch->words - 1);
+    snprintf(ch->words, sizeof ch->words, "%s", words);
     wake(ch);
 }
 
