@@ -104,6 +104,29 @@
 /* How long a lost 250 is remembered (promise 3: RFC 1047). */
 #define LIMIT_RETRANSMISSION_MS (5LL * 24 * 60 * 60 * 1000)
 
+/* How long what was expunged or removed stays in the database, for second thoughts. */
+#define LIMIT_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
+
+/* How long the steps of a message can be asked for. */
+#define LIMIT_TRACE_MS (30LL * 24 * 60 * 60 * 1000)
+
+/* Messages one request changes before it answers with what it has done so far. */
+#define LIMIT_VAULT_SLICE 1000
+
+/* Levels of a mailbox name and octets of one: NO [CANNOT]. */
+#define LIMIT_MAILBOX_DEPTH     16
+#define LIMIT_MAILBOX_NAME_SIZE 255
+
+/* Mailboxes of an account, and different keywords of a mailbox: NO [LIMIT]. */
+#define LIMIT_MAILBOXES 10000
+#define LIMIT_KEYWORDS  1000
+
+/* Octets of the keywords of one message: NO [LIMIT]. */
+#define LIMIT_KEYWORDS_SIZE 2048
+
+/* Targets of one alias. */
+#define LIMIT_ALIAS_TARGETS 1000
+
 /* ---- Between roles ------------------------------------------------------------------------ */
 
 /* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */

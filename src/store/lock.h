@@ -1,0 +1,21 @@
+#ifndef POSTERN_STORE_LOCK_H
+#define POSTERN_STORE_LOCK_H
+
+#include "base/diag.h"
+#include "base/status.h"
+
+/*
+ * The store's lock: whoever writes holds it, a running server's vault or a command that works
+ * alone, never both. It is an flock on a file of its own, so it ends with its holder, however that
+ * ends.
+ */
+
+/*
+ * Takes the lock on path (DATA/store/lock), making the file if need be. STATUS_BUSY: somebody else
+ * has it; the diag tells the process id. The descriptor is closed on exec.
+ */
+MUST_USE enum status_code lock_take(const char *path, int *ret_fd, struct diag *d);
+
+void lock_release(int fd);
+
+#endif

@@ -1,0 +1,202 @@
+-- Postern's store, format 1. docs/schema.md explains it; store/schema.c applies it.
+--
+-- Read by SQLite; PostgreSQL takes it with INTEGER as bigint, BLOB as bytea and without the
+-- trailing WITHOUT ROWID. Ids come from counter.next_id (one sequence for every kind of thing, so
+-- an id in a log names one thing and is never used again), times are Unix milliseconds and come
+-- in the operation. Words of strangers are BLOBs: they need not be UTF-8.
+
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- One row, rewritten once a transaction.
+CREATE TABLE counter (
+    id INTEGER PRIMARY KEY,
+    next_id INTEGER NOT NULL,
+    commit_number INTEGER NOT NULL,
+    uidvalidity INTEGER NOT NULL
+);
+
+---- Directory ----------------------------------------------------------------------------------
+
+CREATE TABLE domain (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    catch_all INTEGER NOT NULL DEFAULT 0,
+    subaddress TEXT NOT NULL DEFAULT '+',
+    created_ms INTEGER NOT NULL
+);
+
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    quota INTEGER NOT NULL DEFAULT 0,
+    used INTEGER NOT NULL DEFAULT 0,
+    disabled INTEGER NOT NULL DEFAULT 0,
+    inbox INTEGER NOT NULL,
+    removed_ms INTEGER,
+    created_ms INTEGER NOT NULL
+);
+
+-- An address leads to an account or to an alias, never to both (the other one is 0).
+CREATE TABLE address (
+    domain INTEGER NOT NULL,
+    local TEXT NOT NULL,
+    account INTEGER NOT NULL,
+    alias INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (domain, local)
+) WITHOUT ROWID;
+CREATE INDEX address_by_account ON address (account) WHERE account <> 0;
+
+-- The targets of an alias, in the order they were given: addresses, here or elsewhere.
+CREATE TABLE alias_target (
+    alias INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    PRIMARY KEY (alias, number)
+) WITHOUT ROWID;
+
+---- Mailboxes ----------------------------------------------------------------------------------
+
+-- parent 0 is the top. A deleted mailbox keeps its row (and its entries) until it is purged.
+CREATE TABLE mailbox (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    modseq INTEGER NOT NULL DEFAULT 1,
+    messages INTEGER NOT NULL DEFAULT 0,
+    unseen INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    recent_uid INTEGER NOT NULL DEFAULT 1,
+    special_use INTEGER NOT NULL DEFAULT 0,
+    selectable INTEGER NOT NULL DEFAULT 1,
+    parent INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    removed_ms INTEGER,
+    created_ms INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX mailbox_by_name ON mailbox (account, parent, name) WHERE removed_ms IS NULL;
+CREATE INDEX mailbox_removed ON mailbox (removed_ms) WHERE removed_ms IS NOT NULL;
+
+-- What somebody who is not the owner may do (RFC 4314 §2.1, bits of enum mailbox_right).
+CREATE TABLE mailbox_right (
+    account INTEGER NOT NULL,
+    mailbox INTEGER NOT NULL,
+    rights INTEGER NOT NULL,
+    PRIMARY KEY (account, mailbox)
+) WITHOUT ROWID;
+
+-- By path: a subscription outlives its mailbox (RFC 3501 §6.3.6).
+CREATE TABLE subscription (
+    account INTEGER NOT NULL,
+    path TEXT NOT NULL,
+    PRIMARY KEY (account, path)
+) WITHOUT ROWID;
+
+-- Keywords seen in a mailbox, in the spelling first used.
+CREATE TABLE keyword (
+    mailbox INTEGER NOT NULL,
+    folded TEXT NOT NULL,
+    name TEXT NOT NULL,
+    PRIMARY KEY (mailbox, folded)
+) WITHOUT ROWID;
+
+---- Messages -----------------------------------------------------------------------------------
+
+-- Bodies, immutable. id = body * 65536 + number; every chunk but a body's last holds 65536 plain
+-- bytes. No migration ever rewrites this table.
+CREATE TABLE chunk (
+    id INTEGER PRIMARY KEY,
+    codec INTEGER NOT NULL,
+    key_id INTEGER NOT NULL,
+    plain_size INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    data BLOB NOT NULL
+);
+
+-- Bodies that are arriving in pieces and belong to no email yet. Emptied when a vault starts.
+CREATE TABLE staging (
+    body INTEGER PRIMARY KEY,
+    chunks INTEGER NOT NULL,
+    size INTEGER NOT NULL
+);
+
+-- A message as an account has it. structure and signature are what the parser of parser_version
+-- derived from the body; long ones spill behind the rest of the row.
+CREATE TABLE email (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL,
+    body INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    thread INTEGER NOT NULL,
+    received_ms INTEGER NOT NULL,
+    sent_ms INTEGER NOT NULL,
+    parser_version INTEGER NOT NULL,
+    trace_id TEXT NOT NULL,
+    message_id BLOB NOT NULL,
+    in_reply_to BLOB NOT NULL,
+    subject BLOB NOT NULL,
+    structure BLOB NOT NULL,
+    signature BLOB NOT NULL
+);
+CREATE INDEX email_by_body ON email (body);
+
+-- A message in a mailbox. size counts the prefix and the body.
+CREATE TABLE entry (
+    mailbox INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    email INTEGER NOT NULL,
+    flags INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    created_modseq INTEGER NOT NULL,
+    internal_ms INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    expunged_ms INTEGER,
+    keywords TEXT NOT NULL,
+    prefix BLOB NOT NULL,
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID;
+CREATE INDEX entry_by_email ON entry (email);
+CREATE INDEX entry_expunged ON entry (expunged_ms) WHERE expunged_ms IS NOT NULL;
+
+---- The way of a message -----------------------------------------------------------------------
+
+-- Recipients that wait for the next server.
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY,
+    due_ms INTEGER NOT NULL,
+    next_hop TEXT NOT NULL,
+    body INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    sender BLOB NOT NULL,
+    recipient BLOB NOT NULL,
+    account INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    waited_ms INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    trace_id TEXT NOT NULL,
+    last_words BLOB NOT NULL,
+    created_ms INTEGER NOT NULL
+);
+CREATE INDEX queue_by_due ON queue (due_ms) WHERE held = 0;
+CREATE INDEX queue_by_body ON queue (body);
+
+-- Accepted, but the client has not shown yet that the 250 reached it (RFC 1047).
+CREATE TABLE unconfirmed (
+    key BLOB PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What happened to a message, step by step.
+CREATE TABLE trace (
+    id INTEGER PRIMARY KEY,
+    trace_id TEXT NOT NULL,
+    at_ms INTEGER NOT NULL,
+    step TEXT NOT NULL,
+    words BLOB NOT NULL
+);
+CREATE INDEX trace_by_trace_id ON trace (trace_id);
