@@ -49,4 +49,8 @@ MUST_USE bool scram_proof_check(const struct scram_keys *keys, struct str auth_m
 MUST_USE bool scram_server_signature(const struct scram_keys *keys, struct str auth_message,
                                      uint8_t ret_signature[static SCRAM_KEY_SIZE]);
 
+/* The salt shown for a name that nobody has: the same each time, and nobody can tell. */
+MUST_USE bool scram_fake_salt(struct str secret, struct str name,
+                              uint8_t ret_salt[static SCRAM_SALT_SIZE]);
+
 #endif

@@ -81,7 +81,7 @@ struct sasl_event {
     enum sasl_event_type type;
     uint64_t token;
     struct str data;     /* SASL_CHALLENGE */
-    struct str name;     /* prepared (prep.h); the owner folds case as it likes */
+    struct str name;     /* prepared (prep.h); the owner may fold ASCII case, no more */
     struct str password; /* SASL_PASSWORD: prepared */
     unsigned key;        /* SASL_SUCCESS */
     enum sasl_failure failure;
