@@ -1,0 +1,182 @@
+#ifndef POSTERN_ROLES_CONFIG_H
+#define POSTERN_ROLES_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/status.h"
+#include "base/str.h"
+#include "codec/conf.h"
+
+/*
+ * The configuration as the roles use it; docs/postern.conf.5 says what each part means. It is
+ * made from the file's text alone (no file is looked at, no name resolved), so each role makes
+ * its own from the text that the warden sends.
+ */
+
+/* ---- Listeners ---------------------------------------------------------------------------- */
+
+enum listen_kind {
+    LISTEN_MX,
+    LISTEN_SUBMISSION,
+    LISTEN_SUBMISSIONS,
+    LISTEN_LMTP,
+    LISTEN_IMAP,
+    LISTEN_IMAPS,
+    LISTEN_POP3,
+    LISTEN_POP3S,
+    LISTEN_METRICS,
+    LISTEN_KINDS
+};
+
+/* As in the file: "submissions". Static. */
+const char *listen_kind_name(enum listen_kind kind);
+
+/* True where TLS begins with the first octet (imaps, pop3s, submissions). */
+bool listen_kind_is_tls(enum listen_kind kind);
+
+enum listen_tls {
+    LISTEN_TLS_NO,       /* not offered */
+    LISTEN_TLS_STARTTLS, /* offered, not needed */
+    LISTEN_TLS_REQUIRED  /* nothing but STARTTLS before it: no MAIL, no login */
+};
+
+enum listen_at {
+    LISTEN_AT_IPV4,
+    LISTEN_AT_IPV6,
+    LISTEN_AT_ANY,    /* all addresses, IPv6 and IPv4 */
+    LISTEN_AT_SYSTEMD /* a descriptor that systemd passes by name */
+};
+
+/* IPv4 addresses are mapped into IPv6 (RFC 4291 §2.5.5.2), and so is their prefix_len. */
+struct config_network {
+    uint8_t octets[16];
+    unsigned prefix_len; /* 0 to 128 */
+};
+
+struct config_networks {
+    struct config_network *list;
+    size_t count;
+};
+
+bool config_networks_have(const struct config_networks *networks, const uint8_t octets[16]);
+
+/* One for each address of a `listen`; its index is its number between roles. */
+struct config_listener {
+    enum listen_kind kind;
+    enum listen_at at;
+    uint8_t octets[16]; /* LISTEN_AT_IPV4, mapped, and LISTEN_AT_IPV6 */
+    uint16_t port;
+    struct str systemd_name;
+    struct str where; /* as written: "127.0.0.1:25", "systemd:smtp" */
+    enum listen_tls tls;
+    bool normalise_line_ends;
+    struct config_networks proxy_from; /* who begins with a PROXY header, and must */
+};
+
+/* ---- The rest ------------------------------------------------------------------------------- */
+
+struct config_certificate {
+    struct str chain_file;
+    struct str key_file;
+};
+
+/* Processes of their own. The order is that of the role names in the file's errors only. */
+enum config_role {
+    CONFIG_EDGE,
+    CONFIG_COURIER,
+    CONFIG_KEEPER,
+    CONFIG_MAILROOM,
+    CONFIG_VAULT,
+    CONFIG_ROLES
+};
+
+enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+
+struct config_server {
+    struct str address; /* an IP address, as text */
+    uint16_t port;
+};
+
+struct config_stub {
+    struct str zone; /* A-labels, no final dot */
+    struct config_server *servers;
+    size_t server_count;
+};
+
+struct config_resolver {
+    struct config_server *forward; /* none: ask the root servers */
+    size_t forward_count;
+    struct config_stub *stubs;
+    size_t stub_count;
+    struct str *nodefault; /* zones that libunbound would answer by itself */
+    size_t nodefault_count;
+};
+
+/* Special uses as RFC 6154 §2 has them, without the backslash, in lower case; may be empty. */
+struct config_mailbox {
+    struct str name; /* UTF-8, normal form C */
+    struct str use;
+};
+
+/* Defaults and meanings: base/limits.h. */
+struct config_limits {
+    uint64_t message_size;
+    uint64_t recipients;
+    uint64_t received_count;
+    uint64_t errors;
+    uint64_t unknown_recipients;
+    uint64_t tarpit_ms;
+    uint64_t transactions;
+    uint64_t connections;
+    uint64_t connections_per_address;
+    uint64_t connection_rate_per_minute;
+    uint64_t bodies_in_flight_size;
+    uint64_t handshake_ms;
+    uint64_t login_ms;
+    uint64_t login_failures;
+    uint64_t smtp_idle_ms;
+    uint64_t imap_idle_ms;
+    uint64_t pop3_idle_ms;
+};
+
+struct config {
+    struct str hostname;            /* A-labels */
+    struct str data;                /* the directory */
+    struct str control;             /* path of the control socket */
+    struct str users[CONFIG_ROLES]; /* a name or decimal uid */
+    struct str group;
+    unsigned processes[CONFIG_ROLES];
+    struct str login_domain;  /* A-labels; empty: none */
+    char recipient_delimiter; /* NUL: none */
+    bool reverse_dns;
+    enum config_log_format log_format;
+    enum config_log_level log_level;
+    uint64_t retention_expunged_ms;
+    struct config_networks trust;
+    struct config_resolver resolver;
+    struct config_limits limits;
+
+    struct config_certificate *certificates;
+    size_t certificate_count;
+    struct config_listener *listeners;
+    size_t listener_count;
+    struct config_mailbox *mailboxes; /* of a new account, besides INBOX */
+    size_t mailbox_count;
+};
+
+/* What an arena for config_parse should have; a larger file is refused. */
+enum { CONFIG_TEXT_SIZE_MAX = 256 * 1024, CONFIG_ARENA_SIZE = 16 * 1024 * 1024 };
+
+/*
+ * Reads the text of a configuration file. Everything lives in the arena; text is copied. Returns
+ * STATUS_INVALID where errors says what is wrong (*ret_config is then not to be used), and
+ * STATUS_NO_MEMORY or STATUS_TOO_BIG.
+ */
+enum status_code config_parse(struct str text, struct arena *arena, struct config *ret_config,
+                              struct conf_errors *errors) MUST_USE;
+
+#endif
