@@ -9,6 +9,8 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "codec/conf.h"
+#include "ipc/ipc_messages.h"
+#include "roles/log.h"
 
 /*
  * The configuration as the roles use it; docs/postern.conf.5 says what each part means. It is
@@ -83,19 +85,6 @@ struct config_certificate {
     struct str key_file;
 };
 
-/* Processes of their own. The order is that of the role names in the file's errors only. */
-enum config_role {
-    CONFIG_EDGE,
-    CONFIG_COURIER,
-    CONFIG_KEEPER,
-    CONFIG_MAILROOM,
-    CONFIG_VAULT,
-    CONFIG_ROLES
-};
-
-enum config_log_format { CONFIG_LOG_LOGFMT, CONFIG_LOG_JSON };
-enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
-
 struct config_server {
     struct str address; /* an IP address, as text */
     uint16_t port;
@@ -144,17 +133,17 @@ struct config_limits {
 };
 
 struct config {
-    struct str hostname;            /* A-labels */
-    struct str data;                /* the directory */
-    struct str control;             /* path of the control socket */
-    struct str users[CONFIG_ROLES]; /* a name or decimal uid */
+    struct str hostname;        /* A-labels */
+    struct str data;            /* the directory */
+    struct str control;         /* path of the control socket */
+    struct str users[ROLE_END]; /* a name or decimal uid; empty: none of its own */
     struct str group;
-    unsigned processes[CONFIG_ROLES];
+    unsigned processes[ROLE_END];
     struct str login_domain;  /* A-labels; empty: none */
     char recipient_delimiter; /* NUL: none */
     bool reverse_dns;
-    enum config_log_format log_format;
-    enum config_log_level log_level;
+    bool log_json;
+    enum log_level log_level;
     uint64_t retention_expunged_ms;
     struct config_networks trust;
     struct config_resolver resolver;
