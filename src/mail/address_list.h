@@ -23,13 +23,16 @@ enum address_item_kind {
     ADDRESS_ITEM_GROUP_END,   /* everything is absent */
 };
 
-/* Absent pieces have a NULL ptr. All bytes live until the next address_list_next. */
+/*
+ * Absent pieces have a NULL ptr; mailbox and host of a mailbox are never absent, but may be empty.
+ * All bytes live until the next address_list_next.
+ */
 struct address_item {
     enum address_item_kind kind;
     struct str name;    /* display name without quotes; else a comment behind the address */
     struct str route;   /* "@a,@b" of an obsolete route */
     struct str mailbox; /* local part without quotes */
-    struct str host;    /* domain, without comments and spaces; absent in "undisclosed" and such */
+    struct str host;    /* domain, without comments and spaces */
 };
 
 struct address_list {
