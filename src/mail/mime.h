@@ -25,7 +25,8 @@
  *   LIMIT_MIME_PARTS are not told apart from the multipart's epilogue.
  * - A message/rfc822 in base64 or quoted-printable (RFC 2046 §5.2.1 forbids it) is not opened:
  *   it is application/octet-stream.
- * - Fields behind the first LIMIT_HEADER_SIZE bytes of a header are not seen.
+ * - Fields behind the first LIMIT_HEADER_SIZE bytes of a header are not seen. A value is kept up to
+ *   64 KiB, and all values of a message up to MIME_STRINGS_MAX; the rest is as if it were absent.
  */
 enum mime_event_kind {
     MIME_MORE,   /* all bytes are taken; offer the next piece */
@@ -40,11 +41,14 @@ struct mime_event {
                          to belong to the delimiter. */
 };
 
+#define MIME_STRINGS_MAX (512 * 1024)
+
 /* Boundaries longer than RFC 2046's 70 exist; longer than this: no usable boundary. */
 #define MIME_BOUNDARY_MAX 200
 
 struct mime_open {
     uint32_t part;
+    uint32_t last_child;
     uint64_t lines_before; /* line ends before its body */
     struct str boundary;   /* empty where it has none (any longer) */
 };
@@ -57,19 +61,20 @@ struct mime_parser {
     size_t parts_cap;
     struct mime_open open[LIMIT_MIME_DEPTH + 1]; /* from the message down to the current part */
     size_t depth;
+    size_t boundary_count; /* of open parts that have one */
     enum mime_state state;
-    struct buf header;    /* of the current part, while it comes in */
-    uint64_t offset;      /* bytes taken */
-    uint64_t lines;       /* line ends among them */
-    uint64_t line_offset; /* where the current line starts */
-    size_t last_eol;      /* bytes of the line end before it: 0, 1 or 2 */
-    bool in_line;         /* within a line that is no delimiter */
+    struct buf header;   /* of the current part, while it comes in */
+    struct buf scratch;  /* a value, unfolded */
+    size_t strings_left; /* bytes of strings that may still be kept */
+    uint64_t offset;     /* bytes behind us */
+    uint64_t lines;      /* line ends among them */
+    uint64_t line_len;   /* bytes of the current line behind us; 0 at the start of a line */
+    size_t last_eol;     /* size of the line end in front of it */
     bool last_was_cr;
-    size_t envelope_left; /* bytes of envelopes still to keep */
-    size_t held_len;      /* start of a line that may be a delimiter */
-    bool held_emit;
-    char held[MIME_BOUNDARY_MAX + 64];
+    bool open_child; /* the message inside a message part begins here */
     bool failed;
+    size_t held_len; /* the start of a line that may become a delimiter */
+    char held[MIME_BOUNDARY_MAX + 56];
 };
 
 /* Everything that is found lives in the arena. */

@@ -20,9 +20,9 @@
  * the part starts). Offsets count from the first byte of the message.
  *
  * Promises a reader may rely on, decoded or parsed: a multipart has at least one child, a message
- * part exactly one, all others none; `envelope` is set for parts[0] and for the child of each
- * message part, and for no other; a part lies within its parent; type, subtype and encoding are
- * never empty.
+ * part exactly one, all others none; no part is deeper than LIMIT_MIME_DEPTH; `envelope` is set for
+ * parts[0] and for the child of each message part, and for no other; a part lies within its parent;
+ * type, subtype and encoding are never empty.
  */
 #define STRUCTURE_VERSION 1
 #define PART_NONE         UINT32_MAX
