@@ -24,6 +24,9 @@ bool decode_is_text(const struct structure_part *part);
 struct decoder *decoder_new(const struct structure_part *part);
 void decoder_free(struct decoder *d);
 
+/* Larger pieces are for the caller to cut. */
+#define DECODE_PIECE_MAX 16384
+
 /*
  * Takes the next piece and gives its text, which lives until the next call. `last` flushes; give
  * it once, perhaps with no bytes.

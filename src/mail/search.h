@@ -13,18 +13,24 @@
  * only hold a needle if all trigrams of the needle are in its signature. So a search looks at the
  * signatures of all messages, and reads only the few that pass: what it finds is exact.
  *
- * Text and needle are compared folded: case folded by Unicode's full folding, each run of white
- * space and control characters one space. So a phrase is found over the end of a line. Trigrams
- * are of the folded UTF-8 bytes; every needle of three bytes or more is filtered by them (one CJK
+ * Text and needle are compared folded: fold_case of codec/fold.h, and then each run of white space
+ * and control characters is one space. So a phrase is found over the end of a line. Trigrams are of
+ * the folded UTF-8 bytes; every needle of three bytes or more is filtered by them (one CJK
  * character is enough), a shorter one passes all signatures.
  */
 #define SIGNATURE_SIZE_MIN 128
 #define SIGNATURE_SIZE_MAX 65536
 
-/* Folds text that comes in pieces; a character may lie across two of them. */
+/*
+ * Folds text that comes in pieces. Normal forms join characters, but none to an ASCII one behind
+ * it: so text is cut in front of ASCII bytes, and what is behind the last of them waits here. Runs
+ * longer than this are cut at its size, however the text comes.
+ */
+#define SEARCH_RUN_MAX 512
+
 struct search_folder {
-    char carry[4]; /* an incomplete character */
-    uint8_t carry_len;
+    char run[SEARCH_RUN_MAX];
+    size_t run_len;
     bool after_space;
 };
 
@@ -32,18 +38,16 @@ struct search_folder {
 
 struct signature_builder {
     struct search_folder folder;
-    struct buf text;    /* the folded text, as long as it is short */
-    uint8_t *bits;      /* SIGNATURE_SIZE_MAX of them, once it is not */
+    struct buf text;    /* folded text whose trigrams are not in `bits` yet */
+    uint8_t *bits;      /* SIGNATURE_SIZE_MAX bytes, once the text is long; else NULL */
     uint64_t text_size; /* folded bytes */
-    uint32_t window;    /* the last bytes, for the trigrams across pieces */
-    uint32_t window_len;
     bool failed;
 };
 
 void signature_init(struct signature_builder *b);
 void signature_release(struct signature_builder *b);
 
-/* A piece of UTF-8 text, of any size; invalid bytes count as themselves. */
+/* A piece of UTF-8 text, of any size; what is invalid counts as U+FFFD. */
 void signature_add(struct signature_builder *b, struct str utf8);
 
 /* Between texts that do not touch: no needle is found across it. */

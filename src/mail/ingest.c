@@ -1,0 +1,164 @@
+#include "mail/ingest.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "mail/search.h"
+#include "mail/transcript.h"
+
+enum { BLOB_SIZE_MAX = 4 * 1024 * 1024 };
+
+struct ingest {
+    uint64_t size;
+    struct transcript transcript;
+    struct signature_builder signature;
+    struct buf header; /* the message's own, as it came */
+    struct header_facts facts;
+    bool has_facts;
+    struct buf structure_blob;
+    struct buf signature_set;
+    bool failed;
+};
+
+static void start(struct ingest *in)
+{
+    in->size = 0;
+    in->facts = (struct header_facts){0};
+    in->has_facts = in->failed = false;
+    transcript_init(&in->transcript);
+    signature_init(&in->signature);
+}
+
+struct ingest *ingest_new(void)
+{
+    struct ingest *in = malloc(sizeof *in);
+    if (!in)
+        return NULL;
+    buf_init(&in->header, LIMIT_HEADER_SIZE);
+    buf_init(&in->structure_blob, BLOB_SIZE_MAX);
+    buf_init(&in->signature_set, SIGNATURE_SIZE_MAX);
+    start(in);
+    return in;
+}
+
+void ingest_free(struct ingest *in)
+{
+    if (!in)
+        return;
+    transcript_release(&in->transcript);
+    signature_release(&in->signature);
+    buf_release(&in->header);
+    buf_release(&in->structure_blob);
+    buf_release(&in->signature_set);
+    free(in);
+}
+
+void ingest_reset(struct ingest *in)
+{
+    transcript_release(&in->transcript);
+    signature_release(&in->signature);
+    buf_clear(&in->header);
+    buf_clear(&in->structure_blob);
+    buf_clear(&in->signature_set);
+    start(in);
+}
+
+static void see(struct ingest *in, const struct transcript_event *event)
+{
+    if (event->is_header && event->part == 0) {
+        in->failed |= !buf_append_str(&in->header, event->header);
+        header_facts_of(buf_str(&in->header), &in->facts);
+        in->has_facts = true;
+    }
+    if (event->begins)
+        signature_gap(&in->signature);
+    signature_add(&in->signature, event->text);
+}
+
+void ingest_write(struct ingest *in, struct str bytes)
+{
+    struct transcript_event event;
+    in->size += bytes.len;
+    while (transcript_next(&in->transcript, &bytes, &event))
+        see(in, &event);
+}
+
+const struct header_facts *ingest_header(const struct ingest *in)
+{
+    return in->has_facts ? &in->facts : NULL;
+}
+
+enum status_code ingest_finish(struct ingest *in, struct ingest_facts *ret_facts)
+{
+    struct transcript_event event;
+    const struct structure *structure;
+    while (transcript_end(&in->transcript, &event))
+        see(in, &event);
+    if (in->failed || in->transcript.failed ||
+        mime_structure(&in->transcript.mime, &structure) != STATUS_OK ||
+        !structure_encode(structure, &in->structure_blob) ||
+        !signature_finish(&in->signature, &in->signature_set))
+        return STATUS_NO_MEMORY;
+    *ret_facts = (struct ingest_facts){
+        .size = in->size,
+        .header = in->facts,
+        .structure = structure,
+        .structure_blob = buf_str(&in->structure_blob),
+        .signature = buf_str(&in->signature_set),
+    };
+    return STATUS_OK;
+}
+
+/* ---- looking ---- */
+
+struct message_search {
+    struct transcript transcript;
+    struct search_matcher matcher;
+    enum search_scope scope;
+};
+
+struct message_search *message_search_new(const struct search_needle *needle,
+                                          enum search_scope scope)
+{
+    struct message_search *s = malloc(sizeof *s);
+    if (!s)
+        return NULL;
+    s->scope = scope;
+    transcript_init(&s->transcript);
+    matcher_init(&s->matcher, needle);
+    return s;
+}
+
+void message_search_free(struct message_search *s)
+{
+    if (!s)
+        return;
+    transcript_release(&s->transcript);
+    matcher_release(&s->matcher);
+    free(s);
+}
+
+static bool look(struct message_search *s, const struct transcript_event *event)
+{
+    if (event->begins)
+        matcher_gap(&s->matcher);
+    if (event->is_header && event->part == 0 && s->scope == SEARCH_BODY)
+        return s->matcher.found;
+    return matcher_add(&s->matcher, event->text);
+}
+
+bool message_search_write(struct message_search *s, struct str bytes)
+{
+    struct transcript_event event;
+    while (!s->matcher.found && transcript_next(&s->transcript, &bytes, &event))
+        look(s, &event);
+    return s->matcher.found;
+}
+
+bool message_search_finish(struct message_search *s)
+{
+    struct transcript_event event;
+    while (!s->matcher.found && transcript_end(&s->transcript, &event))
+        look(s, &event);
+    return matcher_gap(&s->matcher);
+}
