@@ -81,8 +81,8 @@ void timer_set(struct timer *t, int64_t deadline_ms);
 /* ---- Hooks --------------------------------------------------------------------------------- */
 
 struct hook {
-    struct hook *next;
-    struct hook **at; /* what points here; NULL where it is not queued */
+    struct hook *next; /* NULL where it is not queued */
+    struct hook *before;
     void (*run)(void *context);
     void *context;
 };

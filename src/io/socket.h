@@ -1,6 +1,7 @@
 #ifndef POSTERN_IO_SOCKET_H
 #define POSTERN_IO_SOCKET_H
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
@@ -15,7 +16,12 @@
 
 struct socket_address {
     socklen_t len;
-    struct sockaddr_storage storage;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_storage storage;
+    };
 };
 
 /* Numeric IPv4 or IPv6 only ("127.0.0.1", "::1"); false for anything else. */

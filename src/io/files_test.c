@@ -1,0 +1,90 @@
+#include "io/files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/testing.h"
+
+static char folder[] = "/tmp/postern-files-XXXXXX";
+static char path[100];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/file", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    unlink(path);
+    return rmdir(folder);
+}
+
+static void a_file_is_replaced_whole_and_read_whole(void **state)
+{
+    (void)state;
+    struct diag diag = {0};
+    struct stat st;
+    struct buf content;
+    buf_init(&content, 100);
+    assert_int_equal(files_write(path, STR("first, and longer"), 0644, &diag), STATUS_OK);
+    assert_int_equal(files_write(path, STR("second\0half"), 0600, &diag), STATUS_OK);
+    assert_int_equal(files_read(path, &content, &diag), STATUS_OK);
+    assert_true(str_eq(buf_str(&content), STR("second\0half")));
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_string_equal(diag.words, "");
+    buf_release(&content);
+}
+
+static void what_cannot_be_read_says_why(void **state)
+{
+    (void)state;
+    struct diag diag = {0};
+    struct buf content;
+    buf_init(&content, 4);
+    assert_int_equal(files_read("/nonexistent/x", &content, &diag), STATUS_NOT_FOUND);
+    assert_string_equal(diag.words, "/nonexistent/x: No such file or directory");
+    diag = (struct diag){0};
+    assert_int_equal(files_write(path, STR("12345"), 0600, &diag), STATUS_OK);
+    assert_int_equal(files_read(path, &content, &diag), STATUS_TOO_BIG);
+    assert_non_null(strstr(diag.words, "too big"));
+    buf_release(&content);
+}
+
+static void a_lock_is_held_by_one_process(void **state)
+{
+    (void)state;
+    struct diag diag = {0};
+    int fd;
+    pid_t holder = 0;
+    assert_int_equal(files_lock(path, &fd, &holder, &diag), STATUS_OK);
+    pid_t child = fork();
+    if (child == 0) {
+        int other;
+        enum status_code status = files_lock(path, &other, &holder, &diag);
+        _exit(status == STATUS_BUSY && holder == getppid() ? 0 : 1);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(fd);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_is_replaced_whole_and_read_whole),
+        cmocka_unit_test(what_cannot_be_read_says_why),
+        cmocka_unit_test(a_lock_is_held_by_one_process),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

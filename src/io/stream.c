@@ -1,0 +1,205 @@
+#include "io/stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
+#include "base/limits.h"
+
+/* What all streams read into. A stream's bytes are used up, or moved into its unread, in time. */
+static char scratch[LIMIT_CHUNK_SIZE];
+
+static void update_watch(struct stream *s)
+{
+    unsigned interest = 0;
+    if (s->broken)
+        interest = 0;
+    else if (s->handshaking)
+        interest = s->ssl_wants_write ? WATCH_WRITE : WATCH_READ;
+    else
+        interest = (s->reading ? WATCH_READ : 0) |
+                   (s->write_blocked || s->ssl_wants_write ? WATCH_WRITE : 0);
+    watch_set(&s->watch, interest);
+}
+
+static enum stream_result broken(struct stream *s)
+{
+    s->broken = true;
+    s->handshaking = false;
+    ERR_clear_error();
+    update_watch(s);
+    return STREAM_BROKEN;
+}
+
+/* What an SSL call that did not succeed means. */
+static enum stream_result ssl_result(struct stream *s, int ret)
+{
+    int error = SSL_get_error(s->ssl, ret);
+    s->ssl_wants_write = error == SSL_ERROR_WANT_WRITE;
+    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+        update_watch(s);
+        return STREAM_BLOCKED;
+    }
+    if (error == SSL_ERROR_ZERO_RETURN)
+        return STREAM_EOF;
+    return broken(s);
+}
+
+/* True where the handshake is over, well or not. */
+static bool go_on_shaking_hands(struct stream *s)
+{
+    ERR_clear_error();
+    int ret = SSL_do_handshake(s->ssl);
+    if (ret != 1)
+        return ssl_result(s, ret) != STREAM_BLOCKED;
+    s->handshaking = false;
+    s->ssl_wants_write = false;
+    update_watch(s);
+    return true;
+}
+
+static void watch_fired(void *context, unsigned what)
+{
+    struct stream *s = context;
+    if ((what & WATCH_WRITE) != 0) {
+        s->write_blocked = false;
+        s->ssl_wants_write = false;
+        update_watch(s);
+    }
+    if (s->handshaking && !go_on_shaking_hands(s))
+        return;
+    s->ready(s->context);
+}
+
+void stream_open(struct stream *s, struct loop *l, int fd, void (*ready)(void *context),
+                 void *context)
+{
+    *s = (struct stream){.fd = fd, .reading = true, .ready = ready, .context = context};
+    watch_init(&s->watch, l, fd, watch_fired, s);
+    buf_init(&s->unread, LIMIT_CHUNK_SIZE);
+    update_watch(s);
+}
+
+void stream_close(struct stream *s)
+{
+    if (s->fd < 0)
+        return;
+    watch_set(&s->watch, 0);
+    if (s->ssl) {
+        if (!s->broken && !s->handshaking)
+            (void)SSL_shutdown(s->ssl);
+        SSL_free(s->ssl);
+        ERR_clear_error();
+        s->ssl = NULL;
+    }
+    close(s->fd);
+    s->fd = -1;
+    s->broken = true;
+    buf_release(&s->unread);
+}
+
+/* From the socket, or from under TLS, into the scratch buffer. */
+static enum stream_result read_some(struct stream *s, size_t *ret_len)
+{
+    if (s->ssl) {
+        ERR_clear_error();
+        int ret = SSL_read_ex(s->ssl, scratch, sizeof scratch, ret_len);
+        return ret == 1 ? STREAM_OK : ssl_result(s, ret);
+    }
+    ssize_t n;
+    do
+        n = recv(s->fd, scratch, sizeof scratch, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_BLOCKED : broken(s);
+    *ret_len = (size_t)n;
+    return n > 0 ? STREAM_OK : STREAM_EOF;
+}
+
+enum stream_result stream_read(struct stream *s, struct str *ret_bytes)
+{
+    if (s->broken)
+        return STREAM_BROKEN;
+    if (s->handshaking)
+        return STREAM_BLOCKED;
+    size_t len;
+    if (s->unread.len > 0) {
+        len = s->unread.len;
+        memcpy(scratch, s->unread.ptr, len);
+        buf_release(&s->unread);
+    } else {
+        enum stream_result result = read_some(s, &len);
+        if (result != STREAM_OK)
+            return result;
+    }
+    *ret_bytes = str_make(scratch, len);
+    return STREAM_OK;
+}
+
+bool stream_unread(struct stream *s, struct str rest)
+{
+    return rest.len == 0 || buf_append_str(&s->unread, rest);
+}
+
+void stream_set_reading(struct stream *s, bool reading)
+{
+    s->reading = reading;
+    update_watch(s);
+}
+
+enum stream_result stream_write(struct stream *s, struct str bytes, size_t *ret_written)
+{
+    *ret_written = 0;
+    if (s->broken)
+        return STREAM_BROKEN;
+    if (s->handshaking)
+        return STREAM_BLOCKED;
+    if (bytes.len == 0)
+        return STREAM_OK;
+    if (s->ssl) {
+        ERR_clear_error();
+        int ret = SSL_write_ex(s->ssl, bytes.ptr, bytes.len, ret_written);
+        if (ret == 1)
+            return STREAM_OK;
+        enum stream_result result = ssl_result(s, ret);
+        return result == STREAM_EOF ? broken(s) : result;
+    }
+    ssize_t n;
+    do
+        n = send(s->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
+        return broken(s);
+    if (n >= 0) {
+        *ret_written = (size_t)n;
+        return STREAM_OK;
+    }
+    s->write_blocked = true;
+    update_watch(s);
+    return STREAM_BLOCKED;
+}
+
+void stream_finish(struct stream *s)
+{
+    if (s->broken)
+        return;
+    if (s->ssl && !s->handshaking)
+        (void)SSL_shutdown(s->ssl);
+    ERR_clear_error();
+    shutdown(s->fd, SHUT_WR);
+}
+
+bool stream_start_tls(struct stream *s, struct tls_server *t)
+{
+    buf_release(&s->unread);
+    s->ssl = tls_accept(t, s->fd);
+    if (!s->ssl)
+        return false;
+    s->handshaking = true;
+    update_watch(s);
+    return true;
+}
