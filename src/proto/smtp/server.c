@@ -326,6 +326,10 @@ static size_t take_some(struct smtp_server *s, struct str in, struct now now)
     return in.len; /* nobody's: clear text behind STARTTLS, anything behind the end */
 }
 
+/*
+ * Commands that came in one group are taken one after the other, each when the one before is
+ * answered, and their replies leave together (RFC 2920 §3.2).
+ */
 static bool is_ready(const struct smtp_server *s)
 {
     return !owner_is_next(s) && !is_held(s) && s->out.len < OUTPUT_HIGH;
