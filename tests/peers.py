@@ -1,0 +1,199 @@
+"""Other mail servers, run for real: each MTA package is unpacked over a copy-on-write view of this
+machine's root (the packages exclude each other) and started there by chroot, on loopback ports."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+CACHE = pathlib.Path(tempfile.gettempdir()) / "postern-peer-packages"
+
+
+def wait_for_port(port, process=None, seconds=20):
+    """Returns when something accepts on the loopback port."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if process and process.poll() is not None:
+                raise RuntimeError(f"{process.args[0]} ended with {process.returncode}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"nothing listens on port {port}")
+            time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def download(package):
+    """The package's .deb, fetched once a machine."""
+    folder = CACHE / package
+    folder.mkdir(parents=True, exist_ok=True)
+    found = sorted(folder.glob("*.deb"))
+    if not found:
+        run = subprocess.run(["apt-get", "-qq", "download", package], cwd=folder,
+                             capture_output=True, text=True)
+        found = sorted(folder.glob("*.deb"))
+        if not found:
+            raise RuntimeError(f"cannot download {package}: {run.stderr}")
+    return found[0]
+
+
+class Root:
+    """A root of its own with some packages unpacked. Needs to be root, and an overlay mount."""
+
+    def __init__(self, *packages):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-peer-"))
+        self.path = self.folder / "root"
+        for name in ("root", "upper", "work"):
+            (self.folder / name).mkdir()
+        options = f"lowerdir=/,upperdir={self.folder}/upper,workdir={self.folder}/work"
+        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.path], check=True)
+        for name in ("dev", "proc"):
+            subprocess.run(["mount", "--bind", f"/{name}", self.path / name], check=True)
+        for package in packages:
+            self.unpack(download(package))
+
+    def unpack(self, deb):
+        """As dpkg -x, but /lib and its like stay the links that they are."""
+        files = subprocess.Popen(["dpkg", "--fsys-tarfile", deb], stdout=subprocess.PIPE)
+        subprocess.run(["tar", "-x", "--keep-directory-symlink", "-C", self.path],
+                       stdin=files.stdout, check=True)
+        if files.wait() != 0:
+            raise RuntimeError(f"cannot unpack {deb}")
+
+    def run(self, *command, **options):
+        return subprocess.run(["chroot", self.path, *command], check=True, **options)
+
+    def start(self, *command, **options):
+        return subprocess.Popen(["chroot", self.path, *command], start_new_session=True, **options)
+
+    def add_user(self, name):
+        known = (self.path / "etc/passwd").read_text()
+        if f"\n{name}:" not in known:
+            self.run("useradd", "--system", "--no-create-home", "--user-group", name,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def write(self, path, text, mode=0o644):
+        target = self.path / path.lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        target.chmod(mode)
+
+    def close(self):
+        for name in ("dev", "proc", ""):
+            subprocess.run(["umount", "-l", self.path / name], check=False)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def stop_process(process, how=signal.SIGTERM):
+    """Ends a process that we started, and waits for it."""
+    if process.poll() is None:
+        process.send_signal(how)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(10)
+
+
+class Postfix:
+    """Postfix on a loopback port: takes mail for peer.test into Maildirs, sends what is for the
+    domains of `routes` ({domain: port}) to 127.0.0.1."""
+
+    def __init__(self, routes=None, extra=""):
+        self.root = Root("postfix")
+        self.port = free_port()
+        self.root.add_user("postfix")
+        if "\npostdrop:" not in (self.root.path / "etc/group").read_text():
+            self.root.run("groupadd", "--system", "postdrop")
+        passwd = (self.root.path / "etc/passwd").read_text()
+        uid, gid = next(line.split(":")[2:4] for line in passwd.splitlines()
+                        if line.startswith("postfix:"))
+        self.maildirs = self.root.path / "var/maildirs"
+        self.maildirs.mkdir(parents=True)
+        os.chown(self.maildirs, int(uid), int(gid))
+        for name in ("var/spool/postfix", "var/lib/postfix"):
+            (self.root.path / name).mkdir(parents=True, exist_ok=True)
+        os.chown(self.root.path / "var/lib/postfix", int(uid), int(gid))
+        transports = "".join(f"{domain} smtp:[127.0.0.1]:{port}\n"
+                             for domain, port in (routes or {}).items())
+        self.root.write("/etc/postfix/transport", transports)
+        self.root.write("/etc/postfix/main.cf", f"""
+compatibility_level = 3.6
+myhostname = postfix.peer.test
+mydestination =
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+inet_protocols = ipv4
+virtual_mailbox_domains = peer.test
+virtual_mailbox_base = /var/maildirs
+virtual_mailbox_maps = static:box/
+virtual_minimum_uid = 1
+virtual_uid_maps = static:{uid}
+virtual_gid_maps = static:{gid}
+mailbox_size_limit = 0
+virtual_mailbox_limit = 0
+transport_maps = texthash:/etc/postfix/transport
+smtp_tls_security_level = may
+smtp_dns_support_level = disabled
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+default_process_limit = 200
+maillog_file = /var/log/postfix.log
+maillog_file_prefixes = /var
+{extra}
+""")
+        master = (self.root.path / "usr/share/postfix/master.cf.dist").read_text()
+        lines = [line for line in master.splitlines() if line and not line.startswith("#")]
+        service = [f"127.0.0.1:{self.port} inet n - n - - smtpd"]
+        for line in lines:
+            words = line.split()
+            if line[0].isspace() or words[0] == "smtp" and words[1] == "inet":
+                continue
+            if len(words) > 4 and words[4] == "y":
+                words[4] = "n"
+            service.append(" ".join(words))
+        service.append("postlog unix-dgram n - n - 1 postlogd")
+        self.root.write("/etc/postfix/master.cf", "\n".join(service) + "\n")
+        self.set_permissions(int(uid))
+        self.process = self.root.start("/usr/sbin/postfix", "start-fg", stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process)
+
+    def set_permissions(self, uid):
+        """What `postfix set-permissions` would do, for the few files that are here."""
+        self.root.run("chgrp", "postdrop", "/usr/sbin/postqueue", "/usr/sbin/postdrop")
+        self.root.run("chmod", "2755", "/usr/sbin/postqueue", "/usr/sbin/postdrop")
+        spool = self.root.path / "var/spool/postfix"
+        for name in ("active", "bounce", "corrupt", "defer", "deferred", "flush", "hold",
+                     "incoming", "private", "saved", "trace"):
+            (spool / name).mkdir(mode=0o700, exist_ok=True)
+            os.chown(spool / name, uid, 0)
+        for name in ("maildrop", "public"):
+            (spool / name).mkdir(exist_ok=True)
+            self.root.run("chown", "postfix:postdrop", f"/var/spool/postfix/{name}")
+        self.root.run("chmod", "1730", "/var/spool/postfix/maildrop")
+        self.root.run("chmod", "2710", "/var/spool/postfix/public")
+        (spool / "pid").mkdir(exist_ok=True)
+
+    def delivered(self):
+        """Paths of the messages in the Maildirs."""
+        return list(self.maildirs.glob("*/new/*"))
+
+    def log(self):
+        path = self.root.path / "var/log/postfix.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def close(self):
+        stop_process(self.process)
+        self.root.close()
