@@ -1,0 +1,269 @@
+#include "roles/edge.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "io/random.h"
+#include "io/socket.h"
+#include "roles/edge_conn.h"
+#include "roles/edge_message.h"
+#include "roles/sign_client.h"
+
+enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
+
+struct edge_listener {
+    struct edge_listener *next;
+    struct edge *edge;
+    uint32_t number;
+    int fd;
+    struct watch watch;
+    struct timer pause; /* out of descriptors: wait a little */
+};
+
+void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE])
+{
+    static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
+    /* 42 bits of time, then 22 that no two ids of a millisecond and no two processes share. */
+    uint64_t low = (edge->id_salt + edge->id_counter++) & 0x3FFFFF;
+    uint64_t value = (uint64_t)now.wall_ms << 22 | low;
+    for (int i = EDGE_ID_SIZE - 2; i >= 0; i--, value >>= 5)
+        ret_id[i] = digits[value & 31];
+    ret_id[EDGE_ID_SIZE - 1] = '\0';
+}
+
+/* ---- Listeners ----------------------------------------------------------------------------------
+ */
+
+static void listener_close(struct edge_listener *l)
+{
+    watch_set(&l->watch, 0);
+    timer_set(&l->pause, NEVER_MS);
+    close(l->fd);
+    free(l);
+}
+
+static void close_listeners(struct edge *edge)
+{
+    while (edge->listeners) {
+        struct edge_listener *l = edge->listeners;
+        edge->listeners = l->next;
+        listener_close(l);
+    }
+}
+
+static bool is_full(const struct edge *edge)
+{
+    return edge->connection_count >= edge->settings->config.limits.connections;
+}
+
+static void pause_listener(struct edge_listener *l)
+{
+    watch_set(&l->watch, 0);
+    timer_set(&l->pause, role_now(l->edge->role).mono_ms + PAUSE_MS);
+}
+
+static void on_pause_over(void *context)
+{
+    struct edge_listener *l = context;
+    if (is_full(l->edge))
+        pause_listener(l);
+    else
+        watch_set(&l->watch, WATCH_READ);
+}
+
+static void on_connection(void *context, unsigned what)
+{
+    struct edge_listener *l = context;
+    (void)what;
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct socket_address peer;
+        int fd;
+        enum status_code status =
+            is_full(l->edge) ? STATUS_NO_MEMORY : socket_accept(l->fd, &fd, &peer);
+        if (status == STATUS_BUSY)
+            return;
+        if (status != STATUS_OK) {
+            pause_listener(l);
+            return;
+        }
+        edge_conn_accept(l->edge, l->number, fd, &peer);
+    }
+}
+
+static void edge_listener(void *state, uint32_t number, int fd)
+{
+    struct edge *edge = state;
+    struct edge_listener *l = calloc(1, sizeof *l);
+    if (!l || number >= edge->settings->config.listener_count) {
+        free(l);
+        close(fd);
+        return;
+    }
+    l->edge = edge;
+    l->number = number;
+    l->fd = fd;
+    l->next = edge->listeners;
+    edge->listeners = l;
+    timer_init(&l->pause, role_loop(edge->role), on_pause_over, l);
+    watch_init(&l->watch, role_loop(edge->role), fd, on_connection, l);
+    watch_set(&l->watch, WATCH_READ);
+}
+
+/* ---- Life ---------------------------------------------------------------------------------------
+ */
+
+static void *edge_create(struct role *role)
+{
+    struct edge *edge = calloc(1, sizeof *edge);
+    if (!edge)
+        return NULL;
+    edge->role = role;
+    edge->id_salt = random_u64();
+    edge->admit = edge_admit_new(random_u64());
+    edge->signer = sign_client_new();
+    buf_init(&edge->ticket_keys, TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX);
+    if (edge->admit && edge->signer)
+        return edge;
+    edge_admit_free(edge->admit);
+    sign_client_free(edge->signer);
+    free(edge);
+    return NULL;
+}
+
+static void edge_destroy(void *state)
+{
+    struct edge *edge = state;
+    close_listeners(edge);
+    while (edge->connections)
+        edge_conn_free(edge->connections);
+    edge_message_release_spare(edge);
+    edge_settings_drop(edge->settings);
+    edge_admit_free(edge->admit);
+    sign_client_free(edge->signer);
+    buf_wipe(&edge->ticket_keys);
+    free(edge);
+}
+
+static enum status_code edge_prepare(void *state, const struct ipc_config_in *config,
+                                     struct diag *diag)
+{
+    struct edge *edge = state;
+    edge->settings = edge_settings_new(edge, config, diag);
+    return edge->settings ? STATUS_OK : STATUS_INVALID;
+}
+
+/* Open connections keep what they began with; the listeners that stay are sent again. */
+static void edge_reconfigure(void *state, const struct ipc_config_in *config)
+{
+    struct edge *edge = state;
+    struct diag diag = {{0}};
+    struct edge_settings *settings = edge_settings_new(edge, config, &diag);
+    if (!settings) {
+        log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "reload-failed",
+                  diag.words);
+        return;
+    }
+    edge_settings_drop(edge->settings);
+    edge->settings = settings;
+    close_listeners(edge);
+}
+
+static void edge_sign_channel(void *state, uint8_t index, int fd)
+{
+    struct edge *edge = state;
+    (void)index;
+    sign_client_connect(edge->signer, fd);
+}
+
+static void set_ticket_keys(struct edge *edge, struct str keys)
+{
+    buf_wipe(&edge->ticket_keys);
+    buf_append_str(&edge->ticket_keys, keys);
+    if (edge->settings && edge->settings->tls)
+        tls_server_set_ticket_keys(edge->settings->tls, keys);
+}
+
+static void on_ticket_keys(void *context, enum status_code status,
+                           const struct ipc_ticket_keys_out *out)
+{
+    if (status == STATUS_OK)
+        set_ticket_keys(context, out->keys);
+}
+
+static void on_ticket_keys_rotated(void *context, struct channel *from,
+                                   const struct ipc_ticket_keys_rotated_in *in)
+{
+    (void)from;
+    set_ticket_keys(context, in->keys);
+}
+
+static struct channel **peer_slot(struct edge *edge, enum ipc_role peer)
+{
+    switch (peer) {
+    case ROLE_MAILROOM:
+        return &edge->mailroom;
+    case ROLE_VAULT:
+        return &edge->vault;
+    case ROLE_KEEPER:
+        return &edge->keeper;
+    case ROLE_COURIER:
+        return &edge->courier;
+    default:
+        return NULL;
+    }
+}
+
+static void edge_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
+{
+    struct edge *edge = state;
+    struct channel **slot = peer_slot(edge, peer);
+    (void)index;
+    if (slot)
+        *slot = ch;
+    if (peer == ROLE_KEEPER)
+        ipc_ticket_keys_call(ch, on_ticket_keys, edge);
+}
+
+static void edge_peer_down(void *state, enum ipc_role peer, uint8_t index)
+{
+    struct channel **slot = peer_slot(state, peer);
+    (void)index;
+    if (slot)
+        *slot = NULL;
+}
+
+static void edge_stop(void *state, bool now)
+{
+    struct edge *edge = state;
+    close_listeners(edge);
+    edge->stopping = true;
+    for (struct edge_conn *conn = edge->connections, *next; conn; conn = next) {
+        next = conn->next;
+        if (now)
+            edge_conn_free(conn);
+        else
+            edge_conn_shutdown(conn);
+    }
+    if (!edge->connections)
+        role_end(edge->role);
+}
+
+static const struct ipc_handlers handlers = {
+    .ticket_keys_rotated = on_ticket_keys_rotated,
+};
+
+const struct role_plan edge_plan = {
+    .self = ROLE_EDGE,
+    .handlers = &handlers,
+    .create = edge_create,
+    .destroy = edge_destroy,
+    .prepare = edge_prepare,
+    .reconfigure = edge_reconfigure,
+    .listener = edge_listener,
+    .sign_channel = edge_sign_channel,
+    .peer_up = edge_peer_up,
+    .peer_down = edge_peer_down,
+    .stop = edge_stop,
+};

@@ -1,0 +1,66 @@
+#ifndef POSTERN_ROLES_EDGE_H
+#define POSTERN_ROLES_EDGE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/now.h"
+#include "base/str.h"
+#include "ipc/channel.h"
+#include "roles/edge_admit.h"
+#include "roles/edge_settings.h"
+#include "roles/role.h"
+
+/*
+ * The edge: all connections from the network. This is what the connections of one process share;
+ * they borrow it for their life.
+ */
+struct edge_conn;
+struct edge_listener;
+struct edge_message_parts;
+struct sign_client;
+
+struct edge {
+    struct role *role;
+    struct edge_settings *settings; /* what new connections are served by; never NULL once ready */
+
+    /* NULL while the role is away: what needs it gets a temporary refusal. */
+    struct channel *mailroom;
+    struct channel *vault;
+    struct channel *keeper;
+    struct channel *courier;
+    struct sign_client *signer;
+
+    struct edge_admit *admit;
+    struct edge_listener *listeners;
+    struct edge_conn *connections;
+    size_t connection_count;
+
+    size_t bodies_in_flight_size; /* see limits.h */
+    struct edge_message_parts *spare_parts;
+    struct buf ticket_keys;
+
+    uint64_t id_salt;
+    uint64_t id_counter;
+    uint64_t next_body;
+    uint64_t next_session;
+    bool stopping;
+};
+
+/* What an SASL exchange with the keeper has established. */
+struct edge_identity {
+    uint64_t account; /* 0: nobody */
+    struct buf login;
+    struct buf capability;
+};
+
+/* Room for a trace id and its NUL. */
+enum { EDGE_ID_SIZE = 14 };
+
+/* A new id for a connection's or message's log lines and trace: 13 characters, never repeated. */
+void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE]);
+
+extern const struct role_plan edge_plan;
+
+#endif

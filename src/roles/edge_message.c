@@ -1,0 +1,506 @@
+#include "roles/edge_message.h"
+
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/bug.h"
+#include "base/limits.h"
+#include "mail/ingest.h"
+#include "store/ingest.h"
+
+/*
+ * What a message needs while its body flows. Making these costs more than using them for a small
+ * message, so an edge keeps a few for the next one.
+ */
+struct edge_message_parts {
+    struct edge_message_parts *next_spare;
+    struct ingest *ingest;
+    struct body_writer *writer;
+    EVP_MD_CTX *hash;
+};
+
+enum {
+    KEY_SIZE = 32, /* SHA-256 */
+    SPARE_PARTS_MAX = 16,
+    ENVELOPE_BUDGET = 1024 * 1024,
+    /* A message of up to this many octets travels whole, with its accept. */
+    WHOLE_SIZE_MAX = 256 * 1024,
+    CHUNKS_MAX = 16,
+    SHIPMENTS_MAX = 4,
+};
+
+struct recipient {
+    struct recipient *next;
+    struct str address;
+    const struct ipc_target *targets;
+    size_t target_count;
+};
+
+struct edge_message {
+    struct edge *edge;
+    char id[EDGE_ID_SIZE];
+    struct arena arena;
+    struct str reverse_path;
+    struct recipient *recipients;
+    struct recipient **recipients_end;
+    size_t recipient_count;
+
+    const struct edge_settings *settings;
+    struct edge_message_parts *parts;
+    struct buf top;  /* our fields, until they are written */
+    struct buf head; /* the header of a submission, until it is complete and so can be completed */
+    bool completing;
+    int64_t begun_wall_ms;
+    size_t charged; /* of edge->bodies_in_flight_size */
+
+    uint64_t body; /* of body_chunk; 0: travels whole */
+    unsigned shipments;
+    bool lost;
+    bool orphan; /* freed by the owner; lives on for the shipments on their way */
+    void (*room)(void *context);
+    void *room_context;
+
+    struct ingest_facts facts;
+    struct ipc_key *keys;
+    size_t key_count;
+
+    struct channel *accept_channel;
+    uint32_t accept_call;
+    edge_message_accepted *accepted;
+    void *accepted_context;
+};
+
+/* ---- The parts ---------------------------------------------------------------------------------
+ */
+
+static void parts_free(struct edge_message_parts *parts)
+{
+    if (!parts)
+        return;
+    ingest_free(parts->ingest);
+    body_writer_free(parts->writer);
+    EVP_MD_CTX_free(parts->hash);
+    free(parts);
+}
+
+static struct edge_message_parts *parts_new(void)
+{
+    struct edge_message_parts *parts = calloc(1, sizeof *parts);
+    if (!parts)
+        return NULL;
+    parts->ingest = ingest_new();
+    parts->writer = body_writer_new();
+    parts->hash = EVP_MD_CTX_new();
+    if (parts->ingest && parts->writer && parts->hash)
+        return parts;
+    parts_free(parts);
+    return NULL;
+}
+
+static struct edge_message_parts *parts_take(struct edge *edge)
+{
+    struct edge_message_parts *parts = edge->spare_parts;
+    if (parts)
+        edge->spare_parts = parts->next_spare;
+    else
+        parts = parts_new();
+    if (parts && EVP_DigestInit_ex(parts->hash, EVP_sha256(), NULL) == 1)
+        return parts;
+    parts_free(parts);
+    return NULL;
+}
+
+static void parts_give_back(struct edge *edge, struct edge_message_parts *parts)
+{
+    size_t spare = 0;
+    for (struct edge_message_parts *p = edge->spare_parts; p; p = p->next_spare)
+        spare++;
+    if (spare >= SPARE_PARTS_MAX) {
+        parts_free(parts);
+        return;
+    }
+    ingest_reset(parts->ingest);
+    body_writer_reset(parts->writer);
+    parts->next_spare = edge->spare_parts;
+    edge->spare_parts = parts;
+}
+
+void edge_message_release_spare(struct edge *edge)
+{
+    while (edge->spare_parts) {
+        struct edge_message_parts *parts = edge->spare_parts;
+        edge->spare_parts = parts->next_spare;
+        parts_free(parts);
+    }
+}
+
+/* ---- The envelope -------------------------------------------------------------------------------
+ */
+
+struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path, struct now now)
+{
+    struct edge_message *m = calloc(1, sizeof *m);
+    if (!m)
+        return NULL;
+    m->edge = edge;
+    m->recipients_end = &m->recipients;
+    arena_init(&m->arena, ENVELOPE_BUDGET);
+    buf_init(&m->top, 8192);
+    buf_init(&m->head, LIMIT_HEADER_SIZE);
+    edge_new_id(edge, now, m->id);
+    if (arena_dup(&m->arena, reverse_path, &m->reverse_path))
+        return m;
+    edge_message_free(m);
+    return NULL;
+}
+
+const char *edge_message_id(const struct edge_message *m)
+{
+    return m->id;
+}
+
+struct str edge_message_reverse_path(const struct edge_message *m)
+{
+    return m->reverse_path;
+}
+
+size_t edge_message_recipient_count(const struct edge_message *m)
+{
+    return m->recipient_count;
+}
+
+struct str edge_message_recipient(const struct edge_message *m, size_t index)
+{
+    const struct recipient *r = m->recipients;
+    while (r && index-- > 0)
+        r = r->next;
+    return r ? r->address : STR("");
+}
+
+static bool copy_targets(struct arena *a, const struct ipc_target *from, size_t count,
+                         const struct ipc_target **ret_copy)
+{
+    struct ipc_target *copy = arena_alloc_array(a, count, sizeof *copy);
+    if (!copy)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = from[i];
+        if (!arena_dup(a, from[i].prefix, &copy[i].prefix))
+            return false;
+    }
+    *ret_copy = copy;
+    return true;
+}
+
+bool edge_message_add_recipient(struct edge_message *m, struct str address,
+                                const struct ipc_target *targets, size_t count)
+{
+    struct recipient *r = arena_alloc(&m->arena, sizeof *r);
+    if (!r || !arena_dup(&m->arena, address, &r->address) ||
+        !copy_targets(&m->arena, targets, count, &r->targets))
+        return false;
+    r->target_count = count;
+    *m->recipients_end = r;
+    m->recipients_end = &r->next;
+    m->recipient_count++;
+    return true;
+}
+
+/* ---- The body -----------------------------------------------------------------------------------
+ */
+
+/* What the message holds in memory counts against the one budget of all bodies. */
+static void charge(struct edge_message *m)
+{
+    size_t held = body_writer_held(m->parts->writer) + m->head.len;
+    m->edge->bodies_in_flight_size += held;
+    m->edge->bodies_in_flight_size -= m->charged;
+    m->charged = held;
+}
+
+static void discharge(struct edge_message *m)
+{
+    m->edge->bodies_in_flight_size -= m->charged;
+    m->charged = 0;
+}
+
+bool edge_message_begin(struct edge_message *m, struct str received,
+                        const struct edge_settings *settings, bool complete, struct now now)
+{
+    m->settings = settings;
+    if (m->edge->bodies_in_flight_size >= settings->config.limits.bodies_in_flight_size)
+        return false;
+    m->parts = parts_take(m->edge);
+    if (!m->parts || !buf_append_str(&m->top, received))
+        return false;
+    m->completing = complete;
+    m->begun_wall_ms = now.wall_ms;
+    return true;
+}
+
+static void shipped(void *context, enum status_code status, const struct ipc_body_chunk_out *out)
+{
+    struct edge_message *m = context;
+    if (status != STATUS_OK || out->status != STATUS_OK)
+        m->lost = true;
+    bool was_full = edge_message_is_full(m);
+    m->shipments--;
+    if (m->orphan && m->shipments == 0)
+        edge_message_free(m);
+    else if (!m->orphan && was_full && m->room)
+        m->room(m->room_context);
+}
+
+/* Those that are ready; a message that travels whole has no more than CHUNKS_MAX. */
+static size_t list_chunks(struct edge_message *m, struct ipc_chunk chunks[CHUNKS_MAX])
+{
+    size_t count;
+    const struct body_chunk *ready = body_writer_ready(m->parts->writer, &count);
+    invariant(count <= CHUNKS_MAX);
+    for (size_t i = 0; i < count; i++)
+        chunks[i] = (struct ipc_chunk){.codec = ready[i].codec,
+                                       .key_id = ready[i].key_id,
+                                       .plain_size = ready[i].plain_size,
+                                       .hash = ready[i].hash,
+                                       .data = ready[i].data};
+    return count;
+}
+
+/* Sends the chunks that are ready ahead of the accept. */
+static void ship(struct edge_message *m)
+{
+    struct ipc_chunk chunks[CHUNKS_MAX];
+    size_t count = list_chunks(m, chunks);
+    if (count == 0 || m->lost)
+        return;
+    if (m->body == 0)
+        m->body = ++m->edge->next_body;
+    struct ipc_body_chunk_in in = {.body = m->body, .chunks = chunks, .chunks_count = count};
+    if (ipc_body_chunk_call(m->edge->vault, &in, shipped, m) == 0)
+        m->lost = true;
+    else
+        m->shipments++;
+    body_writer_taken(m->parts->writer);
+}
+
+static void keep(struct edge_message *m, struct str octets)
+{
+    ingest_write(m->parts->ingest, octets);
+    if (!body_writer_write(m->parts->writer, octets))
+        m->lost = true;
+    if (body_writer_size(m->parts->writer) > WHOLE_SIZE_MAX)
+        ship(m);
+}
+
+/* Our own fields go on top: what is missing first below Received (RFC 6409 §8.1, §8.2). */
+static void keep_top(struct edge_message *m)
+{
+    if (m->completing) {
+        struct header_facts facts;
+        header_facts_of(buf_str(&m->head), &facts);
+        if (facts.date_count == 0)
+            header_put_date(&m->top, m->begun_wall_ms);
+        if (facts.message_id_count == 0)
+            header_put_message_id(&m->top, str_from_c(m->id), m->settings->config.hostname);
+        m->completing = false;
+    }
+    keep(m, buf_str(&m->top));
+    keep(m, buf_str(&m->head));
+    buf_release(&m->top);
+    buf_release(&m->head);
+}
+
+static bool head_is_complete(struct str head)
+{
+    return str_starts(head, STR("\r\n")) || str_find(head, STR("\r\n\r\n")) >= 0;
+}
+
+void edge_message_write(struct edge_message *m, struct str octets)
+{
+    if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1)
+        m->lost = true;
+    if (m->completing) {
+        size_t room = LIMIT_HEADER_SIZE - m->head.len;
+        struct str part = str_sub(octets, 0, room);
+        buf_append_str(&m->head, part);
+        octets = str_skip(octets, part.len);
+        if (!head_is_complete(buf_str(&m->head)) && m->head.len < LIMIT_HEADER_SIZE) {
+            charge(m);
+            return;
+        }
+    }
+    if (m->top.len > 0)
+        keep_top(m);
+    keep(m, octets);
+    charge(m);
+}
+
+bool edge_message_is_full(const struct edge_message *m)
+{
+    return m->shipments >= SHIPMENTS_MAX;
+}
+
+void edge_message_on_room(struct edge_message *m, void (*room)(void *context), void *context)
+{
+    m->room = room;
+    m->room_context = context;
+}
+
+/*
+ * Promise 3 (RFC 1047): the key of a recipient is a hash over the reverse-path, the recipient and
+ * the octets of the message as received. Lengths stand in front, so that no two triples run
+ * together.
+ */
+static bool make_key(struct edge_message *m, const uint8_t body_hash[KEY_SIZE],
+                     const struct recipient *r, struct str *ret_key)
+{
+    EVP_MD_CTX *hash = m->parts->hash;
+    uint8_t *key = arena_alloc(&m->arena, KEY_SIZE);
+    uint32_t lengths[2] = {(uint32_t)m->reverse_path.len, (uint32_t)r->address.len};
+    if (!key || EVP_DigestInit_ex(hash, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestUpdate(hash, lengths, sizeof lengths) != 1 ||
+        EVP_DigestUpdate(hash, m->reverse_path.ptr, m->reverse_path.len) != 1 ||
+        EVP_DigestUpdate(hash, r->address.ptr, r->address.len) != 1 ||
+        EVP_DigestUpdate(hash, body_hash, KEY_SIZE) != 1 ||
+        EVP_DigestFinal_ex(hash, key, NULL) != 1)
+        return false;
+    *ret_key = str_make(key, KEY_SIZE);
+    return true;
+}
+
+/* Only mail that names itself can be known again: equal mails of cron must all arrive. */
+static bool make_keys(struct edge_message *m, bool had_date, bool had_message_id)
+{
+    uint8_t body_hash[KEY_SIZE];
+    if (EVP_DigestFinal_ex(m->parts->hash, body_hash, NULL) != 1)
+        return false;
+    if (!had_date || !had_message_id)
+        return true;
+    m->keys = arena_alloc_array(&m->arena, m->recipient_count, sizeof *m->keys);
+    if (!m->keys)
+        return false;
+    for (const struct recipient *r = m->recipients; r; r = r->next)
+        if (!make_key(m, body_hash, r, &m->keys[m->key_count++].key))
+            return false;
+    return true;
+}
+
+const struct ipc_key *edge_message_keys(const struct edge_message *m, size_t *ret_count)
+{
+    *ret_count = m->key_count;
+    return m->keys;
+}
+
+bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts)
+{
+    bool had_date = true, had_message_id = true;
+    if (m->completing) {
+        struct header_facts facts;
+        header_facts_of(buf_str(&m->head), &facts);
+        had_date = facts.date_count > 0;
+        had_message_id = facts.message_id_count > 0;
+    }
+    if (m->top.len > 0)
+        keep_top(m);
+    if (m->lost || !body_writer_finish(m->parts->writer) ||
+        ingest_finish(m->parts->ingest, &m->facts) != STATUS_OK)
+        return false;
+    had_date = had_date && m->facts.header.date_count > 0;
+    had_message_id = had_message_id && m->facts.header.message_id_count > 0;
+    if (!make_keys(m, had_date, had_message_id))
+        return false;
+    ret_facts->size = m->facts.size;
+    ret_facts->header = m->facts.header;
+    charge(m);
+    return true;
+}
+
+/* ---- The commit ---------------------------------------------------------------------------------
+ */
+
+static void on_accept(void *context, enum status_code status, const struct ipc_accept_out *out)
+{
+    struct edge_message *m = context;
+    m->accept_call = 0;
+    discharge(m);
+    if (status == STATUS_OK && out->status == STATUS_OK && out->results_count == m->recipient_count)
+        m->accepted(m->accepted_context, STATUS_OK, out->results, out->results_count);
+    else
+        m->accepted(m->accepted_context, status == STATUS_OK ? out->status : status, NULL, 0);
+}
+
+static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
+{
+    struct ipc_accept_recipient *list =
+        arena_alloc_array(&m->arena, m->recipient_count, sizeof *list);
+    size_t i = 0;
+    if (!list)
+        return false;
+    for (const struct recipient *r = m->recipients; r; r = r->next, i++) {
+        list[i].recipient = text_from(r->address);
+        list[i].key = m->key_count > 0 ? m->keys[i].key : STR("");
+        list[i].targets = r->targets;
+        list[i].targets_count = r->target_count;
+    }
+    in->recipients = list;
+    in->recipients_count = m->recipient_count;
+    return true;
+}
+
+bool edge_message_accept(struct edge_message *m, const struct edge_message_origin *origin,
+                         struct now now, edge_message_accepted *accepted, void *context)
+{
+    struct ipc_accept_in in = {
+        .trace_id = str_from_c(m->id),
+        .received_at_ms = now.wall_ms,
+        .listener_kind = origin->listener_kind,
+        .account = origin->account,
+        .reverse_path = text_from(m->reverse_path),
+        .helo = origin->helo,
+        .peer = origin->peer,
+        .tls = origin->tls,
+        .email = {.size = m->facts.size,
+                  .body = m->body,
+                  .parser_version = STRUCTURE_VERSION,
+                  .structure = m->facts.structure_blob,
+                  .signature = m->facts.signature,
+                  .message_id = text_from(m->facts.header.message_id),
+                  .subject = text_from(m->facts.header.subject)},
+    };
+    struct ipc_chunk chunks[CHUNKS_MAX];
+    in.email.chunks = chunks;
+    in.email.chunks_count = list_chunks(m, chunks);
+    if (!list_recipients(m, &in))
+        return false;
+    m->accepted = accepted;
+    m->accepted_context = context;
+    m->accept_channel = m->edge->vault;
+    m->accept_call = ipc_accept_call(m->edge->vault, &in, on_accept, m);
+    body_writer_taken(m->parts->writer);
+    return m->accept_call != 0;
+}
+
+void edge_message_free(struct edge_message *m)
+{
+    if (!m)
+        return;
+    if (m->accept_call != 0)
+        channel_cancel(m->accept_channel, m->accept_call);
+    else if (m->body != 0 && !m->orphan && !m->accepted)
+        ipc_body_abort_note(m->edge->vault, &(struct ipc_body_abort_in){.body = m->body});
+    discharge(m);
+    if (m->parts)
+        parts_give_back(m->edge, m->parts);
+    m->parts = NULL;
+    m->accept_call = 0;
+    m->room = NULL;
+    buf_release(&m->top);
+    buf_release(&m->head);
+    m->orphan = m->shipments > 0;
+    if (m->orphan)
+        return;
+    arena_reset(&m->arena);
+    free(m);
+}
