@@ -136,6 +136,7 @@ static void edge_destroy(void *state)
 {
     struct edge *edge = state;
     close_listeners(edge);
+    edge->stopping = false;
     while (edge->connections)
         edge_conn_free(edge->connections);
     edge_message_release_spare(edge);
@@ -239,15 +240,14 @@ static void edge_stop(void *state, bool now)
     struct edge *edge = state;
     close_listeners(edge);
     edge->stopping = true;
-    for (struct edge_conn *conn = edge->connections, *next; conn; conn = next) {
-        next = conn->next;
-        if (now)
-            edge_conn_free(conn);
-        else
-            edge_conn_shutdown(conn);
-    }
-    if (!edge->connections)
+    if (now || !edge->connections) {
         role_end(edge->role);
+        return;
+    }
+    for (struct edge_conn *conn = edge->connections, *next; conn; conn = next) {
+        next = conn->next; /* a connection is freed at the end of the turn, not here */
+        edge_conn_shutdown(conn);
+    }
 }
 
 static const struct ipc_handlers handlers = {

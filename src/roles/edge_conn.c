@@ -62,6 +62,8 @@ void edge_conn_free(struct edge_conn *conn)
     edge_settings_drop(conn->settings);
     buf_release(&conn->rdns);
     free(conn);
+    if (edge->stopping && !edge->connections)
+        role_end(edge->role);
 }
 
 static void on_end(void *context)

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/bug.h"
 #include "base/limits.h"
+#include "mail/address.h"
 #include "mail/ingest.h"
 #include "store/ingest.h"
 
@@ -34,8 +35,8 @@ enum {
 struct recipient {
     struct recipient *next;
     struct str address;
-    const struct ipc_target *targets;
-    size_t target_count;
+    const struct ipc_delivery *deliveries;
+    size_t delivery_count;
 };
 
 struct edge_message {
@@ -179,18 +180,35 @@ struct str edge_message_recipient(const struct edge_message *m, size_t index)
     return r ? r->address : STR("");
 }
 
-static bool copy_targets(struct arena *a, const struct ipc_target *from, size_t count,
-                         const struct ipc_target **ret_copy)
+/* RFC 5321 §4.4: final delivery puts Return-Path on top; Delivered-To is what everybody does. */
+static bool make_prefix(struct edge_message *m, struct str delivered_to, struct str *ret_prefix)
 {
-    struct ipc_target *copy = arena_alloc_array(a, count, sizeof *copy);
-    if (!copy)
+    struct mailbox_address address;
+    struct mailbox_path path = {.is_null = m->reverse_path.len == 0};
+    struct buf out;
+    buf_init(&out, 4 * LIMIT_PATH_SIZE + 256);
+    bool ok =
+        (path.is_null || address_parse_mailbox(m->reverse_path, &path.mailbox) == ADDRESS_OK) &&
+        address_parse_mailbox(delivered_to, &address) == ADDRESS_OK &&
+        header_put_return_path(&out, &path) && header_put_delivered_to(&out, &address) &&
+        arena_dup(&m->arena, buf_str(&out), ret_prefix);
+    buf_release(&out);
+    return ok;
+}
+
+static bool plan_deliveries(struct edge_message *m, const struct ipc_target *targets, size_t count,
+                            const struct ipc_delivery **ret_deliveries)
+{
+    struct ipc_delivery *list = arena_alloc_array(&m->arena, count, sizeof *list);
+    if (!list)
         return false;
     for (size_t i = 0; i < count; i++) {
-        copy[i] = from[i];
-        if (!arena_dup(a, from[i].prefix, &copy[i].prefix))
+        list[i] =
+            (struct ipc_delivery){.account = targets[i].account, .mailbox = targets[i].mailbox};
+        if (!make_prefix(m, targets[i].delivered_to, &list[i].prefix))
             return false;
     }
-    *ret_copy = copy;
+    *ret_deliveries = list;
     return true;
 }
 
@@ -199,9 +217,9 @@ bool edge_message_add_recipient(struct edge_message *m, struct str address,
 {
     struct recipient *r = arena_alloc(&m->arena, sizeof *r);
     if (!r || !arena_dup(&m->arena, address, &r->address) ||
-        !copy_targets(&m->arena, targets, count, &r->targets))
+        !plan_deliveries(m, targets, count, &r->deliveries))
         return false;
-    r->target_count = count;
+    r->delivery_count = count;
     *m->recipients_end = r;
     m->recipients_end = &r->next;
     m->recipient_count++;
@@ -441,8 +459,8 @@ static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
     for (const struct recipient *r = m->recipients; r; r = r->next, i++) {
         list[i].recipient = text_from(r->address);
         list[i].key = m->key_count > 0 ? m->keys[i].key : STR("");
-        list[i].targets = r->targets;
-        list[i].targets_count = r->target_count;
+        list[i].deliveries = r->deliveries;
+        list[i].deliveries_count = r->delivery_count;
     }
     in->recipients = list;
     in->recipients_count = m->recipient_count;
