@@ -59,8 +59,8 @@ static void on_accept(void *context, struct channel *from, uint32_t id,
     assert_int_equal(in->email.chunks[0].key_id, 3);
     assert_int_equal(in->recipients_count, 2);
     assert_true(str_eq(in->recipients[1].key, STR("key")));
-    assert_int_equal(in->recipients[1].targets_count, 1);
-    assert_int_equal(in->recipients[1].targets[0].mailbox, 9);
+    assert_int_equal(in->recipients[1].deliveries_count, 1);
+    assert_int_equal(in->recipients[1].deliveries[0].mailbox, 9);
     const struct ipc_accept_result results[] = {{STATUS_OK, true}, {STATUS_OVER_QUOTA, false}};
     ipc_accept_reply(from, id,
                      &(struct ipc_accept_out){STATUS_OK, .results = results, .results_count = 2});
@@ -151,7 +151,7 @@ static void accept_replied(void *context, enum status_code status, const struct 
 
 static uint32_t call_accept(struct channel *ch, struct replies *r)
 {
-    const struct ipc_target targets[] = {{1, 9, STR("x@y")}};
+    const struct ipc_delivery targets[] = {{1, 9, STR("x@y")}};
     const struct ipc_chunk chunks[] = {{1, 3, 10, STR("hash"), STR("data")}};
     const struct ipc_accept_recipient recipients[] = {
         {.recipient = text_from(STR("b@example.org"))},
