@@ -76,6 +76,12 @@
 #define LIMIT_POP3_COMMAND_SIZE 1024
 #define LIMIT_IMAP_LITERAL_SIZE LIMIT_MESSAGE_SIZE
 
+/* A line of a SASL exchange, CRLF included. Longer: -ERR, the exchange is over. */
+#define LIMIT_POP3_SASL_LINE_SIZE 8192
+
+/* Commands that came to nothing (unknown, bad syntax, out of order): the last -ERR, then close. */
+#define LIMIT_POP3_ERRORS 20
+
 /* RFC 3501 §5.4 asks for at least 30 minutes, RFC 1939 §3 for 10. */
 #define LIMIT_IMAP_IDLE_MS (31 * 60 * 1000)
 #define LIMIT_POP3_IDLE_MS (10 * 60 * 1000)

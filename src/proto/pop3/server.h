@@ -18,7 +18,8 @@
  * POP3_HANDOVER and takes no more bytes. The second (pop3_server_new_maildrop, in the mailroom)
  * goes on from there with the bytes the first did not take: TRANSACTION and UPDATE states.
  *
- * The owner moves bytes and answers questions:
+ * The owner moves bytes and answers questions. A POP3_CLOSE makes an open question void: its answer
+ * is ignored.
  *
  *   pop3_input    takes bytes from the peer and returns how many; fewer than offered means that a
  *                 question is open or the output is full: offer the rest again afterwards.
@@ -81,7 +82,7 @@ enum pop3_event_type {
     POP3_SASL_START, /* question: mechanism, and data where has_data -> ..._login, ..._challenge */
     POP3_SASL_DATA,  /* question: the client's data -> pop3_answer_login, ..._challenge */
     POP3_SASL_ABORTED, /* the client gave up, or sent no base64: forget it; the engine replied */
-    POP3_STARTTLS,     /* send all output, then drop unread bytes and start TLS; pop3_tls_started */
+    POP3_STARTTLS,     /* send all output, drop all unread bytes, start TLS -> pop3_tls_started */
     POP3_HANDOVER,     /* logged in; send all output, then hand over the bytes not taken */
     /*
      * Maildrop stage.
@@ -97,10 +98,13 @@ enum pop3_event_type {
 /* Why a connection ends, for the log. */
 enum pop3_close {
     POP3_CLOSE_QUIT,
-    POP3_CLOSE_ERRORS,
-    POP3_CLOSE_LOGINS,
-    POP3_CLOSE_IDLE,
-    POP3_CLOSE_FAILED
+    POP3_CLOSE_ERRORS,   /* too many commands that came to nothing */
+    POP3_CLOSE_LOGINS,   /* too many wrong passwords */
+    POP3_CLOSE_IDLE,     /* silent for too long, or not logged in in time */
+    POP3_CLOSE_SHUTDOWN, /* pop3_shutdown */
+    POP3_CLOSE_GONE,     /* pop3_peer_gone */
+    POP3_CLOSE_FAILED,   /* a message could not be read to its end, or memory is spent */
+    POP3_CLOSE_COUNT
 };
 
 struct pop3_event {
