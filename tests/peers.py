@@ -34,6 +34,20 @@ def free_port():
         return s.getsockname()[1]
 
 
+def free_port_base():
+    """A base such that base + 24, 25, 110, 143, 465, 587, 993, 995 and 9100 are free."""
+    for base in range(20000, 50000, 100):
+        try:
+            for offset in (24, 25, 110, 143, 465, 587, 993, 995, 9100):
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind(("127.0.0.1", base + offset))
+            return base
+        except OSError:
+            continue
+    raise RuntimeError("no free ports")
+
+
 def download(package):
     """The package's .deb, fetched once a machine."""
     folder = CACHE / package
@@ -110,7 +124,7 @@ class Postfix:
     """Postfix on a loopback port: takes mail for peer.test into Maildirs, sends what is for the
     domains of `routes` ({domain: port}) to 127.0.0.1."""
 
-    def __init__(self, routes=None, extra=""):
+    def __init__(self, routes=None, extra="", join=None):
         self.root = Root("postfix")
         self.port = free_port()
         self.root.add_user("postfix")
@@ -167,7 +181,7 @@ maillog_file_prefixes = /var
         self.root.write("/etc/postfix/master.cf", "\n".join(service) + "\n")
         self.set_permissions(int(uid))
         self.process = self.root.start("/usr/sbin/postfix", "start-fg", stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
+                                       stderr=subprocess.DEVNULL, preexec_fn=join)
         wait_for_port(self.port, self.process)
 
     def set_permissions(self, uid):
