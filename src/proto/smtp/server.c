@@ -153,6 +153,11 @@ bool server_wants_login(const struct smtp_server *s)
            s->listener->kind == SMTP_LISTENER_SUBMISSIONS;
 }
 
+static bool is_in_body(const struct smtp_server *s)
+{
+    return s->state == STATE_TEXT || s->state == STATE_CHUNK;
+}
+
 static bool is_held(const struct smtp_server *s)
 {
     return s->held_until_ms != NEVER_MS;
@@ -275,6 +280,7 @@ static void run_line(struct smtp_server *s, struct str line, struct now now)
     bool overlong = s->line_overlong;
     s->line_overlong = false;
     s->line_last = '\0';
+    s->active_ms = now.mono_ms; /* whole lines only: octets now and then are no activity */
     line = str_sub(line, 0, line.len >= 2 ? line.len - 2 : 0);
     if (s->state == STATE_AUTH) {
         server_auth_line(s, line, overlong);
@@ -365,11 +371,11 @@ size_t smtp_server_input(struct smtp_server *s, struct str bytes, uint64_t acked
     release_held(s, now);
     size_t used = 0;
     while (used < bytes.len && is_ready(s)) {
+        if (is_in_body(s))
+            s->active_ms = now.mono_ms;
         used += take_some(s, str_skip(bytes, used), now);
         advance(s);
     }
-    if (used > 0)
-        s->active_ms = now.mono_ms;
     return used;
 }
 
@@ -418,11 +424,6 @@ bool smtp_server_next(struct smtp_server *s, struct smtp_event *ret_event)
         return false;
     ret_event->close = s->close_reason;
     return true;
-}
-
-static bool is_in_body(const struct smtp_server *s)
-{
-    return s->state == STATE_TEXT || s->state == STATE_CHUNK;
 }
 
 int64_t smtp_server_deadline(const struct smtp_server *s)
