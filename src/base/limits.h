@@ -133,6 +133,12 @@
 /* Targets of one alias. */
 #define LIMIT_ALIAS_TARGETS 1000
 
+/* ---- Recipients --------------------------------------------------------------------------- */
+
+/* How deep aliases may lead to aliases, and to how many addresses in all: 550 5.2.4. */
+#define LIMIT_ALIAS_DEPTH     10
+#define LIMIT_ALIAS_ADDRESSES 2000
+
 /* ---- Between roles ------------------------------------------------------------------------ */
 
 /* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */
