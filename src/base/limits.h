@@ -130,6 +130,9 @@
 /* Octets of the keywords of one message: NO [LIMIT]. */
 #define LIMIT_KEYWORDS_SIZE 2048
 
+/* How long an expunged message can be brought back, unless it was erased on demand. */
+#define LIMIT_RETENTION_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
+
 /* Targets of one alias. */
 #define LIMIT_ALIAS_TARGETS 1000
 

@@ -42,7 +42,8 @@ bool listen_kind_is_tls(enum listen_kind kind);
 enum listen_tls {
     LISTEN_TLS_NO,       /* not offered */
     LISTEN_TLS_STARTTLS, /* offered, not needed */
-    LISTEN_TLS_REQUIRED  /* nothing but STARTTLS before it: no MAIL, no login */
+    LISTEN_TLS_REQUIRED, /* nothing but STARTTLS before it: no MAIL, no login */
+    LISTEN_TLS_DEFAULT   /* while reading only: the file does not say */
 };
 
 enum listen_at {
@@ -76,6 +77,7 @@ struct config_listener {
     enum listen_tls tls;
     bool normalise_line_ends;
     struct config_networks proxy_from; /* who begins with a PROXY header, and must */
+    int line, column;                  /* in the file, for messages */
 };
 
 /* ---- The rest ------------------------------------------------------------------------------- */
@@ -114,12 +116,14 @@ struct config_mailbox {
 /* Defaults and meanings: base/limits.h. */
 struct config_limits {
     uint64_t message_size;
+    uint64_t text_line_size;
     uint64_t recipients;
     uint64_t received_count;
     uint64_t errors;
     uint64_t unknown_recipients;
     uint64_t tarpit_ms;
     uint64_t transactions;
+    uint64_t body_rate_min; /* octets a second */
     uint64_t connections;
     uint64_t connections_per_address;
     uint64_t connection_rate_per_minute;
@@ -136,7 +140,7 @@ struct config {
     struct str hostname;        /* A-labels */
     struct str data;            /* the directory */
     struct str control;         /* path of the control socket */
-    struct str users[ROLE_END]; /* a name or decimal uid; empty: none of its own */
+    struct str users[ROLE_END]; /* a name or a decimal uid; for a start as root */
     struct str group;
     unsigned processes[ROLE_END];
     struct str login_domain;  /* A-labels; empty: none */

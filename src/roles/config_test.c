@@ -1,0 +1,266 @@
+#include "roles/config.h"
+
+#include "base/testing.h"
+
+struct read {
+    struct arena arena;
+    struct conf_errors errors;
+    struct config config;
+    enum status_code status;
+    struct buf printed;
+};
+
+static void read_text(struct read *r, const char *text)
+{
+    *r = (struct read){0};
+    arena_init(&r->arena, CONFIG_ARENA_SIZE);
+    conf_errors_init(&r->errors, &r->arena);
+    r->status = config_parse(str_from_c(text), &r->arena, &r->config, &r->errors);
+    buf_init(&r->printed, 1 << 20);
+    conf_errors_print(&r->errors, STR("f"), &r->printed);
+    buf_append_byte(&r->printed, '\0');
+}
+
+static void release(struct read *r)
+{
+    buf_release(&r->printed);
+    arena_reset(&r->arena);
+}
+
+static void read_well(struct read *r, const char *text)
+{
+    read_text(r, text);
+    assert_string_equal(r->printed.ptr, "");
+    assert_int_equal(r->status, STATUS_OK);
+}
+
+/* `text` behind two lines that are always needed: errors begin in line 3. */
+static void expect_errors(const char *text, const char *errors)
+{
+    struct read r;
+    struct buf whole;
+    buf_init(&whole, 100000);
+    buf_printf(&whole, "hostname h.test\ndata /d\n%s", text);
+    buf_append_byte(&whole, '\0');
+    read_text(&r, whole.ptr);
+    assert_string_equal(r.printed.ptr, errors);
+    assert_int_equal(r.status, STATUS_INVALID);
+    release(&r);
+    buf_release(&whole);
+}
+
+static void assert_str(struct str s, const char *wanted)
+{
+    assert_int_equal(s.len, strlen(wanted));
+    assert_memory_equal(s.ptr, wanted, s.len);
+}
+
+static void a_short_file_has_sensible_defaults(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r, "hostname MX.B\xC3\xBC"
+                  "cher.example\ndata /var/lib/postern\n");
+    assert_str(r.config.hostname, "mx.xn--bcher-kva.example");
+    assert_str(r.config.control, "/var/lib/postern/control");
+    assert_str(r.config.users[ROLE_KEEPER], "postern-keeper");
+    assert_str(r.config.group, "postern");
+    assert_int_equal(r.config.processes[ROLE_EDGE], 1);
+    assert_int_equal(r.config.recipient_delimiter, '+');
+    assert_true(r.config.reverse_dns);
+    assert_int_equal(r.config.mailbox_count, 5);
+    assert_str(r.config.mailboxes[1].use, "sent");
+    assert_int_equal(r.config.limits.message_size, 50 * 1024 * 1024);
+    assert_int_equal(r.config.retention_expunged_ms, 7 * 86400000);
+    release(&r);
+}
+
+static void every_directive_arrives(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r,
+              "hostname h.test\ndata /d\ncontrol /run/c\nuser edge e\nuser vault 901\n"
+              "group mail\nprocesses edge 2\nprocesses mailroom 3\n"
+              "certificate /c.pem /k.pem\ncertificate /c2.pem \"/k 2.pem\"\n"
+              "trust 127.0.0.0/8 ::1\ntrust 10.1.2.3\nlogin-domain example.org\n"
+              "recipient-delimiter -\nreverse-dns no\n"
+              "default-mailbox \"Sent Items\" sent\ndefault-mailbox Lists\n"
+              "retention expunged 30d\nlog {\n format json\n level debug\n}\n"
+              "resolver {\n forward 192.0.2.1 [2001:db8::1]:5353\n stub example.test 192.0.2.2:54\n"
+              " nodefault test 10.in-addr.arpa\n}\n"
+              "limits {\n message-size 1M\n idle-time 90s\n recipients 7\n tarpit 0s\n}\n");
+    const struct config *c = &r.config;
+    assert_str(c->control, "/run/c");
+    assert_str(c->users[ROLE_EDGE], "e");
+    assert_str(c->users[ROLE_VAULT], "901");
+    assert_int_equal(c->processes[ROLE_MAILROOM], 3);
+    assert_int_equal(c->certificate_count, 2);
+    assert_str(c->certificates[1].key_file, "/k 2.pem");
+    assert_int_equal(c->trust.count, 3);
+    assert_int_equal(c->recipient_delimiter, '-');
+    assert_false(c->reverse_dns);
+    assert_int_equal(c->mailbox_count, 2);
+    assert_str(c->mailboxes[0].name, "Sent Items");
+    assert_str(c->mailboxes[1].use, "");
+    assert_int_equal(c->retention_expunged_ms, INT64_C(30) * 86400000);
+    assert_true(c->log_json);
+    assert_int_equal(c->log_level, LOG_DEBUG);
+    assert_int_equal(c->resolver.forward_count, 2);
+    assert_str(c->resolver.forward[1].address, "2001:db8::1");
+    assert_int_equal(c->resolver.forward[1].port, 5353);
+    assert_int_equal(c->resolver.stubs[0].servers[0].port, 54);
+    assert_int_equal(c->resolver.nodefault_count, 2);
+    assert_int_equal(c->limits.message_size, 1 << 20);
+    assert_int_equal(c->limits.smtp_idle_ms, 90000);
+    assert_int_equal(c->limits.recipients, 7);
+    assert_int_equal(c->limits.tarpit_ms, 0);
+    release(&r);
+}
+
+static void listeners_are_read_with_their_kind_and_block(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r, "hostname h.test\ndata /d\ncertificate /c /k\n"
+                  "listen mx 192.0.2.1:25 [2001:db8::1]:25 systemd:smtp {\n"
+                  " proxy-from 10.0.0.0/8\n normalise-line-ends yes\n}\n"
+                  "listen submission *:587\nlisten imaps *:993\nlisten imap *:143 {\n tls no\n}\n"
+                  "listen lmtp 127.0.0.1:24\nlisten metrics 127.0.0.1:9000\n");
+    const struct config_listener *l = r.config.listeners;
+    assert_int_equal(r.config.listener_count, 8);
+    assert_int_equal(l[0].at, LISTEN_AT_IPV4);
+    assert_memory_equal(l[0].octets, "\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xC0\0\2\1", 16);
+    assert_int_equal(l[0].tls, LISTEN_TLS_STARTTLS);
+    assert_true(l[2].normalise_line_ends);
+    assert_int_equal(l[1].at, LISTEN_AT_IPV6);
+    assert_int_equal(l[1].port, 25);
+    assert_int_equal(l[2].at, LISTEN_AT_SYSTEMD);
+    assert_str(l[2].systemd_name, "smtp");
+    assert_int_equal(l[3].at, LISTEN_AT_ANY);
+    assert_int_equal(l[3].tls, LISTEN_TLS_REQUIRED);
+    assert_int_equal(l[4].tls, LISTEN_TLS_REQUIRED);
+    assert_int_equal(l[5].tls, LISTEN_TLS_NO);
+    assert_int_equal(l[6].tls, LISTEN_TLS_NO);
+    assert_true(config_networks_have(&l[0].proxy_from,
+                                     (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0A\1\2\3"));
+    assert_false(config_networks_have(&l[0].proxy_from,
+                                      (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0B\1\2\3"));
+    release(&r);
+}
+
+static void every_error_is_told_at_once(void **state)
+{
+    (void)state;
+    struct read r;
+    read_text(&r,
+              "hostnam x\ncontrol relative\nlisten mx 1.2.3:25 1.2.3.4 1.2.3.4:0 [1.2.3.4]:1\n");
+    assert_string_equal(
+        r.printed.ptr,
+        "f:1:1: there is no directive \"hostnam\" here; did you mean \"hostname\"?\n"
+        "f:1:1: the directive \"hostname\" is missing\n"
+        "f:1:1: the directive \"data\" is missing\n"
+        "f:2:9: control: \"relative\" is no absolute path (it begins with \"/\")\n"
+        "f:3:11: listen: \"1.2.3:25\" has no IP address before its port (IPv6 stands in brackets)\n"
+        "f:3:20: listen: \"1.2.3.4\" has no port (like 192.0.2.1:25, [2001:db8::1]:25 or *:25)\n"
+        "f:3:28: listen: \"1.2.3.4:0\" does not end in a port from 1 to 65535\n"
+        "f:3:38: listen: \"[1.2.3.4]:1\" has no IP address before its port (IPv6 stands in "
+        "brackets)\n");
+    release(&r);
+}
+
+static void shapes_are_checked(void **state)
+{
+    (void)state;
+    expect_errors("hostname a b\n", "f:3:1: hostname was given already, in line 1\n"
+                                    "f:3:12: hostname: this is one argument too many\n");
+    expect_errors("trust\nuser edge\n", "f:3:1: trust: an argument is missing\n"
+                                        "f:4:6: user: more arguments are needed\n");
+    expect_errors("trust ::1 {\n}\nlog\n", "f:3:1: trust has no block\n"
+                                           "f:5:1: log needs a block: { ... }\n");
+    expect_errors("message-size 1M\n",
+                  "f:3:1: the directive \"message-size\" belongs into the block of \"limits\"\n");
+    expect_errors("xyzzyplugh 1\n", "f:3:1: there is no directive \"xyzzyplugh\" here\n");
+    expect_errors("log {\n levle info\n}\n",
+                  "f:4:2: there is no directive \"levle\" here; did you mean \"level\"?\n");
+}
+
+static void values_are_checked(void **state)
+{
+    (void)state;
+    expect_errors("limits {\n message-size 1\n recipients 1K\n idle-time 5\n errors 0\n}\n",
+                  "f:4:15: message-size: \"1\" is less than this may be\n"
+                  "f:5:13: recipients: \"1K\" is no number\n"
+                  "f:6:12: idle-time: \"5\" is no duration (like 90s, 5m, 1h or 7d)\n"
+                  "f:7:9: errors: \"0\" is less than this may be\n");
+    expect_errors("trust 10.0.0.1/8 ::/129 10.0.0.0/33\n",
+                  "f:3:7: trust: \"10.0.0.1/8\" has bits set behind its prefix\n"
+                  "f:3:18: trust: \"::/129\" has a wrong prefix length\n"
+                  "f:3:25: trust: \"10.0.0.0/33\" has a wrong prefix length\n");
+    expect_errors(
+        "user edge root\nuser warden x\nuser edge 0\nprocesses vault 2\n",
+        "f:3:11: user: \"root\" is root, which no role may be\n"
+        "f:4:6: user: \"warden\" is none of edge, courier, keeper, mailroom, vault\n"
+        "f:5:11: user: \"0\" is root, which no role may be\n"
+        "f:6:11: processes: \"vault\" is not edge or mailroom; of the others there is one "
+        "each\n");
+    expect_errors("login-domain a_b\nrecipient-delimiter xx\nreverse-dns maybe\n",
+                  "f:3:14: login-domain: \"a_b\" is no host name\n"
+                  "f:4:21: recipient-delimiter: \"xx\" is none of + - _ = ~ \"#\" none\n"
+                  "f:5:13: reverse-dns: \"maybe\" is neither yes nor no\n");
+    expect_errors("default-mailbox INBOX\ndefault-mailbox A sent\ndefault-mailbox B sent\n"
+                  "default-mailbox C all\n",
+                  "f:3:17: default-mailbox: \"INBOX\" is no name for a mailbox\n"
+                  "f:5:17: default-mailbox: \"B\" has a name or a use that another mailbox has "
+                  "already\n"
+                  "f:6:19: default-mailbox: \"all\" is none of archive, drafts, junk, sent, trash\n");
+}
+
+static void what_belongs_together_is_checked(void **state)
+{
+    (void)state;
+    expect_errors("listen imaps *:993\nlisten imap *:143\n",
+                  "f:3:14: listen: imaps here needs a certificate, and none is given\n"
+                  "f:4:13: listen: imap here needs a certificate, and none is given (or say \"tls "
+                  "no\")\n");
+    expect_errors("listen mx *:25 127.0.0.1:25\nlisten lmtp 127.0.0.1:24 127.0.0.1:24\n",
+                  "f:3:16: listen: \"127.0.0.1:25\" is taken already, in line 3\n"
+                  "f:4:26: listen: \"127.0.0.1:24\" is taken already, in line 4\n");
+    expect_errors("certificate /c /k\nlisten imaps *:993 {\n tls no\n normalise-line-ends no\n}\n",
+                  "f:5:2: tls: a listener of the kind imaps has no choice\n"
+                  "f:6:2: normalise-line-ends: a listener of the kind imaps takes no messages\n");
+    expect_errors("listen smtp *:25\n",
+                  "f:3:8: listen: \"smtp\" is no kind of listener (mx, submission, submissions, "
+                  "lmtp, imap, imaps, pop3, pop3s, metrics)\n");
+}
+
+static void a_text_too_big_is_refused(void **state)
+{
+    (void)state;
+    static char text[CONFIG_TEXT_SIZE_MAX + 1];
+    struct arena arena;
+    struct conf_errors errors;
+    struct config config;
+    memset(text, '\n', sizeof text);
+    arena_init(&arena, CONFIG_ARENA_SIZE);
+    conf_errors_init(&errors, &arena);
+    struct str whole = str_make(text, sizeof text);
+    assert_int_equal(config_parse(whole, &arena, &config, &errors), STATUS_TOO_BIG);
+    assert_int_equal(config_parse(str_skip(whole, 1), &arena, &config, &errors), STATUS_INVALID);
+    arena_reset(&arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_short_file_has_sensible_defaults),
+        cmocka_unit_test(every_directive_arrives),
+        cmocka_unit_test(listeners_are_read_with_their_kind_and_block),
+        cmocka_unit_test(every_error_is_told_at_once),
+        cmocka_unit_test(shapes_are_checked),
+        cmocka_unit_test(values_are_checked),
+        cmocka_unit_test(what_belongs_together_is_checked),
+        cmocka_unit_test(a_text_too_big_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
