@@ -128,12 +128,13 @@ struct str decode_header(struct str block, struct buf *scratch)
     struct header_field field;
     buf_clear(scratch);
     while (header_next(&cursor, &field)) {
+        struct str value = str_trim(field.value);
         buf_append_str(scratch, field.name);
         buf_append_str(scratch, STR(": "));
-        if (str_find(field.value, STR("=?")) < 0)
-            buf_append_str(scratch, str_trim(field.value));
+        if (str_find(value, STR("=?")) < 0)
+            buf_append_str(scratch, value);
         else
-            encoded_decode(scratch, field.value);
+            encoded_decode(scratch, value);
         buf_append_byte(scratch, '\n');
     }
     return buf_str(scratch);

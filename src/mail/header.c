@@ -88,14 +88,24 @@ bool header_find(struct str block, struct str name, struct header_field *ret_fie
     return false;
 }
 
+static bool is_fold(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
 /* Without blanks and line ends at both ends. */
 static struct str trim_folds(struct str s)
 {
-    while (s.len > 0 && memchr(" \t\r\n", s.ptr[0], 4))
+    while (s.len > 0 && is_fold(s.ptr[0]))
         s = str_skip(s, 1);
-    while (s.len > 0 && memchr(" \t\r\n", s.ptr[s.len - 1], 4))
+    while (s.len > 0 && is_fold(s.ptr[s.len - 1]))
         s.len--;
     return s;
+}
+
+static bool is_break(char c)
+{
+    return c == '\r' || c == '\n' || c == '\0';
 }
 
 bool header_unfold(struct buf *out, struct str value)
@@ -103,7 +113,7 @@ bool header_unfold(struct buf *out, struct str value)
     value = trim_folds(value);
     while (value.len > 0) {
         size_t plain = 0;
-        while (plain < value.len && !memchr("\r\n", value.ptr[plain], 3) /* and NUL */)
+        while (plain < value.len && !is_break(value.ptr[plain]))
             plain++;
         buf_append(out, value.ptr, plain);
         value = str_skip(value, plain);
@@ -174,9 +184,7 @@ static void put_safe(struct buf *out, struct str *rest, const char *forbidden)
     struct str bytes = str_sub(before, 0, before.len - rest->len);
     if (!valid)
         buf_append_byte(out, '?');
-    else if (c >= 0x80 && c < 0xA0)
-        return;
-    else if (c < ' ' || c == 0x7F)
+    else if (c < ' ' || (c >= 0x7F && c < 0xA0))
         return;
     else if (c < 0x80 && strchr(forbidden, (char)c))
         buf_append_byte(out, '_');

@@ -31,24 +31,29 @@ static bool is_ascii(struct str s)
     return (high & 0x8080808080808080u) == 0;
 }
 
+/* What an ASCII byte counts as: 33 controls and the space, then the visible ones, then DEL. */
+static const char folded_ascii[] = "                                 "
+                                   "!\"#$%&'()*+,-./0123456789:;<=>?"
+                                   "@abcdefghijklmnopqrstuvwxyz[\\]^_"
+                                   "`abcdefghijklmnopqrstuvwxyz{|}~ ";
+
 /* Lower case where it was not yet, and one space for each run of white space and controls. */
 static void put_folded(struct search_folder *f, struct str s, struct buf *out)
 {
-    char *to = buf_reserve(out, s.len);
-    if (!to)
+    char *start = buf_reserve(out, s.len);
+    if (!start)
         return;
+    char *to = start;
     bool after_space = f->after_space;
-    size_t len = 0;
     for (size_t i = 0; i < s.len; i++) {
         unsigned char c = (unsigned char)s.ptr[i];
-        c |= (unsigned char)((unsigned)(c - 'A') < 26u) << 5;
-        bool space = c <= ' ' || c == 0x7F;
-        to[len] = space ? ' ' : (char)c;
-        len += !(space & after_space);
+        *to = c < 0x80 ? folded_ascii[c] : (char)c;
+        bool space = *to == ' ';
+        to += !(space & after_space);
         after_space = space;
     }
     f->after_space = after_space;
-    buf_grown(out, len);
+    buf_grown(out, (size_t)(to - start));
 }
 
 /* For text that begins and ends where it may be cut. */
@@ -167,8 +172,9 @@ static void add_trigrams(uint8_t *bits, size_t size, struct buf *text)
     if (count == 0)
         return;
     buf_append_byte(text, '\0'); /* trigram_hash looks at four bytes */
+    const char *bytes = text->ptr;
     for (size_t i = 0; i < count; i++) {
-        uint32_t bit = trigram_hash(text->ptr + i) & mask;
+        uint32_t bit = trigram_hash(bytes + i) & mask;
         bits[bit >> 3] |= (uint8_t)(1u << (bit & 7));
     }
     buf_truncate(text, text->len - 1);
