@@ -211,3 +211,66 @@ maillog_file_prefixes = /var
     def close(self):
         stop_process(self.process)
         self.root.close()
+
+
+class Exim:
+    """Exim on a loopback port: relays everything to the domains of `routes` ({domain: port})."""
+
+    def __init__(self, routes):
+        self.root = Root("exim4-base", "exim4-config", "exim4-daemon-light")
+        self.port = free_port()
+        self.root.add_user("Debian-exim")
+        routers = "".join(f"""
+to_{port}:
+  driver = manualroute
+  domains = {domain}
+  transport = smtp_{port}
+  route_list = * 127.0.0.1
+  self = send
+""" for domain, port in routes.items())
+        transports = "".join(f"""
+smtp_{port}:
+  driver = smtp
+  port = {port}
+  allow_localhost
+  hosts_try_fastopen =
+  tls_tempfail_tryclear = true
+""" for port in routes.values())
+        self.root.write("/etc/exim4/test.conf", f"""
+primary_hostname = exim.peer.test
+exim_user = Debian-exim
+exim_group = Debian-exim
+daemon_smtp_ports = {self.port}
+local_interfaces = 127.0.0.1
+spool_directory = /var/spool/exim4
+log_file_path = /var/log/exim4/%slog
+acl_smtp_rcpt = accept
+acl_smtp_data = accept
+hostlist relay_from_hosts = 127.0.0.1
+tls_advertise_hosts =
+keep_environment =
+begin acl
+accept:
+  accept
+begin routers
+{routers}
+begin transports
+{transports}
+begin retry
+* * F,1h,1s
+""".replace("= accept", "= accept_all").replace("accept:\n", "accept_all:\n"))
+        for name in ("var/spool/exim4", "var/log/exim4"):
+            (self.root.path / name).mkdir(parents=True, exist_ok=True)
+            self.root.run("chown", "Debian-exim:Debian-exim", f"/{name}")
+        self.process = self.root.start("/usr/sbin/exim4", "-C", "/etc/exim4/test.conf", "-bdf",
+                                       "-q1m", stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL)
+        wait_for_port(self.port, self.process)
+
+    def log(self):
+        path = self.root.path / "var/log/exim4/mainlog"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def close(self):
+        stop_process(self.process)
+        self.root.close()
