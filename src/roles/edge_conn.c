@@ -351,7 +351,8 @@ static int64_t deadline_of(struct edge_conn *conn)
 {
     switch (conn->state) {
     case EDGE_CONN_OPEN:
-        return conn->protocol->deadline(conn);
+        /* While we hold the client up ourselves it cannot be too slow. */
+        return conn->holds > 0 ? NEVER_MS : conn->protocol->deadline(conn);
     case EDGE_CONN_PUMP:
     case EDGE_CONN_CLOSED:
         return NEVER_MS;
