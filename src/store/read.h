@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "base/str.h"
+#include "base/text.h"
 #include "store/db.h"
 
 /*
@@ -67,7 +68,7 @@ struct mailbox_record {
     bool has_children;
 };
 
-/* All mailboxes that account may look up, own ones first, parents before their children. */
+/* All mailboxes of the account, in the order of their paths: parents before their children. */
 MUST_USE enum status_code read_mailboxes(struct db *db, uint64_t account, struct arena *a,
                                          struct mailbox_record **ret_mailboxes, size_t *ret_count);
 
@@ -76,6 +77,10 @@ MUST_USE enum status_code read_mailbox(struct db *db, uint64_t account, uint64_t
                                        struct arena *a, struct mailbox_record *ret_mailbox);
 MUST_USE enum status_code read_mailbox_by_path(struct db *db, uint64_t account, struct str path,
                                                struct arena *a, struct mailbox_record *ret_mailbox);
+
+/* The id of a child by its name; parent 0 is the top, where INBOX may come in any case. */
+MUST_USE enum status_code read_mailbox_child(struct db *db, uint64_t account, uint64_t parent,
+                                             struct str name, uint64_t *ret_mailbox);
 
 /* Paths the account subscribed to, whether or not such a mailbox exists. */
 MUST_USE enum status_code read_subscriptions(struct db *db, uint64_t account, struct arena *a,

@@ -1,0 +1,10 @@
+#ifndef POSTERN_STORE_SCHEMA_H
+#define POSTERN_STORE_SCHEMA_H
+
+/* The format of the database; a file of another one is migrated forward or refused. */
+#define STORE_FORMAT 1
+
+/* schema.sql without its comments. */
+extern const char schema_sql[];
+
+#endif

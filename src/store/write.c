@@ -1,0 +1,75 @@
+#include "store/write.h"
+
+enum status_code writer_begin(struct writer *w)
+{
+    enum status_code status = db_begin(w->db);
+    if (status != STATUS_OK)
+        return status;
+    struct query *q =
+        db_query(w->db, "SELECT next_id, commit_number, uidvalidity FROM counter WHERE id = 1");
+    enum status_code read = STATUS_CORRUPT;
+    if (query_next(q)) {
+        w->next_id = (uint64_t)query_int(q, 0);
+        w->commit_number = (uint64_t)query_int(q, 1) + 1;
+        w->uidvalidity = (uint32_t)query_int(q, 2);
+        read = STATUS_OK;
+    }
+    status = query_end(q);
+    if (status == STATUS_OK)
+        status = read;
+    if (status != STATUS_OK)
+        db_rollback(w->db);
+    return status;
+}
+
+enum status_code writer_commit(struct writer *w)
+{
+    struct query *q = db_query(w->db, "UPDATE counter SET next_id = $next_id, "
+                                      "commit_number = $commit, uidvalidity = $uidvalidity "
+                                      "WHERE id = 1");
+    query_bind_int(q, "$next_id", (int64_t)w->next_id);
+    query_bind_int(q, "$commit", (int64_t)w->commit_number);
+    query_bind_int(q, "$uidvalidity", w->uidvalidity);
+    enum status_code status = query_run(q);
+    if (status == STATUS_OK)
+        return db_commit(w->db);
+    db_rollback(w->db);
+    return status;
+}
+
+void writer_rollback(struct writer *w)
+{
+    db_rollback(w->db);
+}
+
+static enum status_code remove_one_staged(struct writer *w, bool *ret_more)
+{
+    uint64_t body = 0;
+    struct query *q = db_query(w->db, "SELECT body FROM staging ORDER BY body LIMIT 1");
+    if (query_next(q))
+        body = (uint64_t)query_int(q, 0);
+    enum status_code status = query_end(q);
+    *ret_more = body != 0;
+    if (status == STATUS_OK && body != 0)
+        status = staging_end(w, body);
+    return status == STATUS_OK && body != 0 ? body_remove(w, body) : status;
+}
+
+enum status_code writer_remove_staged(struct writer *w)
+{
+    bool more = true;
+    while (more) {
+        enum status_code status = writer_begin(w);
+        if (status != STATUS_OK)
+            return status;
+        status = remove_one_staged(w, &more);
+        if (status == STATUS_OK && more) {
+            status = writer_commit(w);
+        } else {
+            writer_rollback(w);
+        }
+        if (status != STATUS_OK)
+            return status;
+    }
+    return STATUS_OK;
+}
