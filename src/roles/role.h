@@ -56,11 +56,9 @@ struct role_plan {
     void (*stop)(void *state, bool now);
 };
 
-/*
- * The process's main: serves until stopped; returns the exit status. fd 3 is the warden's channel.
- * `folder` is what the role's licence lets it use (see sandbox.h), NULL for none.
+/* The process's main: serves until stopped; returns the exit status. fd 3 is the warden's channel.
  */
-int role_main(const struct role_plan *plan, uint8_t index, const char *folder);
+int role_main(const struct role_plan *plan, uint8_t index);
 
 /* For single-process form: a role on a loop that others share, its warden's end at the fd. */
 struct role *role_new(const struct role_plan *plan, uint8_t index, struct loop *loop, int fd,
@@ -69,6 +67,9 @@ void role_free(struct role *role);
 
 /* The role has finished; the process ends when this turn does. */
 void role_end(struct role *role);
+
+/* What the handler of a metrics call does, in every role that has one. */
+void role_reply_metrics(struct role *role, struct channel *from, uint32_t id);
 
 struct loop *role_loop(struct role *role);
 struct now role_now(struct role *role);
