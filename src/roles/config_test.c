@@ -208,12 +208,13 @@ static void values_are_checked(void **state)
                   "f:3:14: login-domain: \"a_b\" is no host name\n"
                   "f:4:21: recipient-delimiter: \"xx\" is none of + - _ = ~ \"#\" none\n"
                   "f:5:13: reverse-dns: \"maybe\" is neither yes nor no\n");
-    expect_errors("default-mailbox INBOX\ndefault-mailbox A sent\ndefault-mailbox B sent\n"
-                  "default-mailbox C all\n",
-                  "f:3:17: default-mailbox: \"INBOX\" is no name for a mailbox\n"
-                  "f:5:17: default-mailbox: \"B\" has a name or a use that another mailbox has "
-                  "already\n"
-                  "f:6:19: default-mailbox: \"all\" is none of archive, drafts, junk, sent, trash\n");
+    expect_errors(
+        "default-mailbox INBOX\ndefault-mailbox A sent\ndefault-mailbox B sent\n"
+        "default-mailbox C all\n",
+        "f:3:17: default-mailbox: \"INBOX\" is no name for a mailbox\n"
+        "f:5:17: default-mailbox: \"B\" has a name or a use that another mailbox has "
+        "already\n"
+        "f:6:19: default-mailbox: \"all\" is none of archive, drafts, junk, sent, trash\n");
 }
 
 static void what_belongs_together_is_checked(void **state)
