@@ -237,6 +237,8 @@ static void read_structured(struct mime_parser *p, struct structure_part *part,
 {
     buf_clear(&p->scratch);
     p->failed |= !header_unfold(&p->scratch, str_sub(value, 0, VALUE_SIZE_MAX));
+    if (p->scratch.len == 0)
+        return;
     if (kind == FIELD_TYPE)
         read_type(p, part);
     else if (kind == FIELD_DISPOSITION)
