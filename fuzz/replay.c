@@ -1,7 +1,8 @@
 /*
  * Runs a libFuzzer target without libFuzzer: first every file of the corpus folder given, then a
- * bounded number of mutations of them from a fixed seed (so a failure repeats). Prints the seed
- * and number of the case before a crash could happen only on demand: REPLAY_TRACE=1.
+ * bounded number of mutations of them from a fixed seed (so a failure repeats). With
+ * REPLAY_KEEP=FILE each input is written to FILE before it is run: after a crash FILE holds the
+ * one that did it.
  */
 #include <dirent.h>
 #include <stdint.h>
@@ -44,11 +45,22 @@ static struct input read_input(const char *folder, const char *name)
     return in;
 }
 
+static void keep(const uint8_t *data, size_t size)
+{
+    const char *path = getenv("REPLAY_KEEP");
+    FILE *file = path ? fopen(path, "wb") : NULL;
+    if (!file)
+        return;
+    fwrite(data, 1, size, file);
+    fclose(file);
+}
+
 /* Exactly sized copies, so that a read past the end is seen by the sanitizers. */
 static void run(const uint8_t *data, size_t size)
 {
     uint8_t *copy = malloc(size ? size : 1);
     memcpy(copy, data, size);
+    keep(data, size);
     LLVMFuzzerTestOneInput(copy, size);
     free(copy);
 }
