@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "codec/preload.h"
 #include "io/random.h"
 #include "io/socket.h"
 #include "roles/edge_conn.h"
@@ -151,6 +152,11 @@ static enum status_code edge_prepare(void *state, const struct ipc_config_in *co
                                      struct diag *diag)
 {
     struct edge *edge = state;
+    enum status_code status = codec_preload();
+    if (status != STATUS_OK) {
+        diag_set(diag, "cannot load what charsets need: %s", status_name(status));
+        return status;
+    }
     edge->settings = edge_settings_new(edge, config, diag);
     return edge->settings ? STATUS_OK : STATUS_INVALID;
 }

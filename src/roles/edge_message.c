@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/bug.h"
 #include "base/limits.h"
+#include "codec/date.h"
 #include "mail/address.h"
 #include "mail/ingest.h"
 #include "store/ingest.h"
@@ -29,6 +30,7 @@ enum {
     /* A message of up to this many octets travels whole, with its accept. */
     WHOLE_SIZE_MAX = 256 * 1024,
     CHUNKS_MAX = 16,
+    STRUCTURE_SENT_MAX = 256 * 1024,
     SHIPMENTS_MAX = 4,
 };
 
@@ -467,6 +469,32 @@ static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
     return true;
 }
 
+/*
+ * What is stored beside the body. A structure so large that it strains the channel is made for no
+ * reader: it is left out, and whoever needs it parses the body again.
+ */
+static void describe(const struct edge_message *m, struct ipc_email *ret_email)
+{
+    const struct header_facts *header = &m->facts.header;
+    const struct structure *s = m->facts.structure;
+    bool fits = m->facts.structure_blob.len <= STRUCTURE_SENT_MAX;
+    int64_t sent_ms = 0;
+    int zone;
+    date_parse_mail(header->date, &sent_ms, &zone);
+    *ret_email = (struct ipc_email){
+        .size = m->facts.size,
+        .body = m->body,
+        .parser_version = fits ? STRUCTURE_VERSION : 0,
+        .structure = fits ? m->facts.structure_blob : STR(""),
+        .signature = m->facts.signature,
+        .message_id = text_from(header->message_id),
+        .in_reply_to =
+            text_from(s->parts[0].envelope ? s->parts[0].envelope->in_reply_to : STR("")),
+        .subject = text_from(header->subject),
+        .sent_at_ms = sent_ms,
+    };
+}
+
 bool edge_message_accept(struct edge_message *m, const struct edge_message_origin *origin,
                          struct now now, edge_message_accepted *accepted, void *context)
 {
@@ -479,15 +507,9 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
         .helo = origin->helo,
         .peer = origin->peer,
         .tls = origin->tls,
-        .email = {.size = m->facts.size,
-                  .body = m->body,
-                  .parser_version = STRUCTURE_VERSION,
-                  .structure = m->facts.structure_blob,
-                  .signature = m->facts.signature,
-                  .message_id = text_from(m->facts.header.message_id),
-                  .subject = text_from(m->facts.header.subject)},
     };
     struct ipc_chunk chunks[CHUNKS_MAX];
+    describe(m, &in.email);
     in.email.chunks = chunks;
     in.email.chunks_count = list_chunks(m, chunks);
     if (!list_recipients(m, &in))
