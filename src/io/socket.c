@@ -142,7 +142,7 @@ enum status_code socket_connect_unix(const char *path, int *ret_fd, struct diag 
 static void remove_stale(const char *path)
 {
     struct stat st;
-    int fd;
+    int fd = -1;
     if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
         return;
     if (socket_connect_unix(path, &fd, NULL) == STATUS_OK)

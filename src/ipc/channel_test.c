@@ -123,9 +123,11 @@ static void close_pair(struct pair *p)
 
 static void carry(struct pair *p)
 {
-    while (channel_carry(p->edge.ch, p->vault.ch, &p->vault.in) |
-           channel_carry(p->vault.ch, p->edge.ch, &p->edge.in))
-        ;
+    bool moved;
+    do {
+        moved = channel_carry(p->edge.ch, p->vault.ch, &p->vault.in);
+        moved |= channel_carry(p->vault.ch, p->edge.ch, &p->edge.in);
+    } while (moved);
 }
 
 struct replies {
