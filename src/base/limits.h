@@ -71,7 +71,10 @@
 
 /* ---- IMAP and POP3 ------------------------------------------------------------------------ */
 
-/* A command without its literals. Longer: BAD [TOOBIG], or -ERR; IMAP closes. */
+/*
+ * A command; in IMAP with its literals, but without the message of APPEND. Longer: BAD [TOOBIG], or
+ * -ERR; IMAP closes.
+ */
 #define LIMIT_IMAP_COMMAND_SIZE 65536
 #define LIMIT_POP3_COMMAND_SIZE 1024
 #define LIMIT_IMAP_LITERAL_SIZE LIMIT_MESSAGE_SIZE
@@ -81,6 +84,17 @@
 
 /* Commands that came to nothing (unknown, bad syntax, out of order): the last -ERR, then close. */
 #define LIMIT_POP3_ERRORS 20
+
+/*
+ * IMAP: commands that were not the protocol before BYE; keys of one SEARCH and how deep they may
+ * nest; ranges of one message set; items of a list; an item of a list pattern: BAD.
+ */
+#define LIMIT_IMAP_ERRORS       20
+#define LIMIT_IMAP_SEARCH_KEYS  500
+#define LIMIT_IMAP_DEPTH        32
+#define LIMIT_IMAP_SET_RANGES   10000
+#define LIMIT_IMAP_LIST_ITEMS   500
+#define LIMIT_IMAP_PATTERN_SIZE 1024
 
 /* RFC 3501 §5.4 asks for at least 30 minutes, RFC 1939 §3 for 10. */
 #define LIMIT_IMAP_IDLE_MS (31 * 60 * 1000)

@@ -76,6 +76,11 @@ enum imap_code {
     IMAP_USEATTR,              /* CREATE: the special use is not possible (RFC 6154) */
     IMAP_BADMECHANISM,         /* AUTHENTICATE: mechanism not offered */
     IMAP_BADSASL,              /* AUTHENTICATE: the client's message makes no sense (tagged BAD) */
+    /* The engine's own; no answer. */
+    IMAP_PRIVACYREQUIRED, /* LOGIN and AUTHENTICATE in clear */
+    IMAP_BADCHARSET,      /* SEARCH */
+    IMAP_READ_ONLY,       /* STORE and its like after EXAMINE */
+    IMAP_BAD,             /* not the protocol: tagged BAD */
     IMAP_CODE_COUNT
 };
 
@@ -194,7 +199,7 @@ struct imap_text_key {
 
 enum imap_event_kind {
     /* Without a question. */
-    IMAP_EVENT_CLOSE,         /* write the output, then close; nothing more is read */
+    IMAP_EVENT_CLOSE = 1,     /* write the output, then close; nothing more is read */
     IMAP_EVENT_STARTTLS,      /* write the output, then handshake, then imap_server_tls_started */
     IMAP_EVENT_AUTHENTICATED, /* write the output, then hand the connection over */
     IMAP_EVENT_UNSELECTED,    /* no mailbox is selected any more: stop watching it */
