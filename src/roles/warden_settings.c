@@ -1,0 +1,142 @@
+#include "roles/warden_settings.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+#include "io/files.h"
+#include "io/tls.h"
+
+enum { PEM_SIZE_MAX = 256 * 1024 };
+
+void warden_settings_free(struct warden_settings *s)
+{
+    if (!s)
+        return;
+    arena_reset(&s->arena);
+    free(s);
+}
+
+/* Reads a small file into the arena. */
+static enum status_code read_into(struct arena *arena, const char *path, size_t size_max,
+                                  struct str *ret_content, struct diag *diag)
+{
+    struct buf content;
+    buf_init(&content, size_max);
+    enum status_code status = files_read(path, &content, diag);
+    if (status == STATUS_OK && !arena_dup(arena, buf_str(&content), ret_content)) {
+        diag_set(diag, "%s: no memory", path);
+        status = STATUS_NO_MEMORY;
+    }
+    buf_release(&content);
+    return status;
+}
+
+/* A chain that OpenSSL reads; whether the key fits is the keeper's to see. */
+static enum status_code read_chain(struct warden_settings *s, size_t number, struct diag *diag)
+{
+    char path[PATH_MAX];
+    struct str *chain = &s->certificates[number].chain;
+    if (!str_to_c(s->config.certificates[number].chain_file, path, sizeof path)) {
+        diag_set(diag, "certificate: the name is too long");
+        return STATUS_INVALID;
+    }
+    enum status_code status = read_into(&s->arena, path, PEM_SIZE_MAX, chain, diag);
+    if (status != STATUS_OK)
+        return status;
+    EVP_PKEY *key = tls_public_key(*chain);
+    if (!key) {
+        diag_set(diag, "%s: not a certificate in PEM", path);
+        return STATUS_INVALID;
+    }
+    EVP_PKEY_free(key);
+    return STATUS_OK;
+}
+
+enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
+                                          int *ret_fd, struct diag *diag)
+{
+    char path[PATH_MAX];
+    if (!str_to_c(s->config.certificates[number].key_file, path, sizeof path)) {
+        diag_set(diag, "key: the name is too long");
+        return STATUS_INVALID;
+    }
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) {
+        diag_set(diag, "%s: %s", path, strerror(errno));
+        return status_from_errno(errno);
+    }
+    *ret_fd = fd;
+    return STATUS_OK;
+}
+
+static enum status_code check_key(const struct warden_settings *s, size_t number, struct diag *diag)
+{
+    int fd;
+    enum status_code status = warden_settings_open_key(s, number, &fd, diag);
+    if (status == STATUS_OK)
+        close(fd);
+    return status;
+}
+
+/* All of them, so that all errors are told at once. */
+static enum status_code load_certificates(struct warden_settings *s, struct buf *words)
+{
+    size_t count = s->config.certificate_count;
+    enum status_code first = STATUS_OK;
+    s->certificates = arena_alloc_array(&s->arena, count, sizeof *s->certificates);
+    if (!s->certificates && count > 0)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        struct diag diag = {0};
+        enum status_code status = read_chain(s, i, &diag);
+        if (status == STATUS_OK)
+            status = check_key(s, i, &diag);
+        if (status == STATUS_OK)
+            continue;
+        buf_printf(words, "%s\n", diag.words);
+        if (first == STATUS_OK)
+            first = status;
+    }
+    return first;
+}
+
+static enum status_code load(struct warden_settings *s, const char *path, struct buf *words)
+{
+    struct diag diag = {0};
+    struct conf_errors errors;
+    conf_errors_init(&errors, &s->arena);
+    if (!arena_dup(&s->arena, str_from_c(path), &s->file_name))
+        return STATUS_NO_MEMORY;
+    enum status_code status = read_into(&s->arena, path, CONFIG_TEXT_SIZE_MAX, &s->text, &diag);
+    if (status != STATUS_OK) {
+        buf_printf(words, "%s\n", diag.words);
+        return status;
+    }
+    status = config_parse(s->text, &s->arena, &s->config, &errors);
+    conf_errors_print(&errors, s->file_name, words);
+    return status == STATUS_OK ? load_certificates(s, words) : status;
+}
+
+enum status_code warden_settings_load(const char *path, struct warden_settings **ret_settings,
+                                      struct buf *words)
+{
+    struct warden_settings *s = calloc(1, sizeof *s);
+    if (!s)
+        return STATUS_NO_MEMORY;
+    arena_init(&s->arena, 2 * CONFIG_ARENA_SIZE);
+    enum status_code status = load(s, path, words);
+    if (status != STATUS_OK) {
+        if (words->len == 0)
+            buf_printf(words, "%s: %s\n", path, status_name(status));
+        warden_settings_free(s);
+        return status;
+    }
+    *ret_settings = s;
+    return STATUS_OK;
+}

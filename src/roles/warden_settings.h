@@ -1,0 +1,32 @@
+#ifndef POSTERN_ROLES_WARDEN_SETTINGS_H
+#define POSTERN_ROLES_WARDEN_SETTINGS_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/diag.h"
+#include "base/status.h"
+#include "ipc/ipc_messages.h"
+#include "roles/config.h"
+
+/* What one reading of the configuration file and its certificates gave. */
+struct warden_settings {
+    struct arena arena;
+    struct str file_name;
+    struct str text;
+    struct config config;
+    struct ipc_pem *certificates; /* config.certificate_count */
+};
+
+/*
+ * *ret_settings is the caller's to free. On failure *words has a line for each error, with the
+ * file's name, line and column where it is the file's fault.
+ */
+enum status_code warden_settings_load(const char *path, struct warden_settings **ret_settings,
+                                      struct buf *words) MUST_USE;
+void warden_settings_free(struct warden_settings *s);
+
+/* Opens a certificate's private key, to be passed on. */
+enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
+                                          int *ret_fd, struct diag *diag) MUST_USE;
+
+#endif
