@@ -122,7 +122,7 @@ struct pop3_event {
     uint64_t from;
     size_t size;
 
-    const struct pop3_message *messages; /* POP3_UPDATE: until it is answered */
+    const struct pop3_message *messages; /* POP3_READ, POP3_UPDATE: until it is answered */
     uint32_t count;
     uint32_t deleted;
 

@@ -15,6 +15,7 @@ static void ask_for_more(struct pop3_server *e)
     uint64_t left = e->maildrop.messages[e->body.message].octets - e->body.from;
     server_ask(e, (struct pop3_event){.type = POP3_READ,
                                       .message = e->body.message,
+                                      .messages = e->maildrop.messages,
                                       .from = e->body.from,
                                       .size = left < READ_SIZE ? (size_t)left : READ_SIZE});
 }
