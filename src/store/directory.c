@@ -195,6 +195,29 @@ enum status_code directory_alias_targets(struct db *db, uint64_t alias, struct a
     return rows_of_bytes(q, a, ret_targets, ret_count);
 }
 
+enum status_code directory_first_account(struct db *db, uint64_t *ret_account)
+{
+    struct query *q = db_query(db, "SELECT id FROM account WHERE removed_ms IS NULL "
+                                   "AND disabled = 0 ORDER BY id LIMIT 1");
+    enum status_code read = STATUS_NOT_FOUND;
+    if (query_next(q)) {
+        read = STATUS_OK;
+        *ret_account = (uint64_t)query_int(q, 0);
+    }
+    return row_status(query_end(q), read);
+}
+
+enum status_code directory_first_domain(struct db *db, struct arena *a, struct str *ret_name)
+{
+    struct query *q = db_query(db, "SELECT name FROM domain ORDER BY id LIMIT 1");
+    enum status_code read = STATUS_NOT_FOUND;
+    if (query_next(q)) {
+        read = STATUS_OK;
+        *ret_name = row_bytes(q, 0, a, &read);
+    }
+    return row_status(query_end(q), read);
+}
+
 enum status_code directory_owns(struct db *db, uint64_t account, struct str local,
                                 struct str domain, bool *ret_owns)
 {

@@ -63,6 +63,11 @@ MUST_USE enum status_code directory_account_by_name(struct db *db, struct str na
 MUST_USE enum status_code directory_alias_targets(struct db *db, uint64_t alias, struct arena *a,
                                                   struct str **ret_targets, size_t *ret_count);
 
+/* The oldest account that is not disabled, and the oldest domain: whose is a bare postmaster? */
+MUST_USE enum status_code directory_first_account(struct db *db, uint64_t *ret_account);
+MUST_USE enum status_code directory_first_domain(struct db *db, struct arena *a,
+                                                 struct str *ret_name);
+
 /* Is local@domain one of the account's own addresses? */
 MUST_USE enum status_code directory_owns(struct db *db, uint64_t account, struct str local,
                                          struct str domain, bool *ret_owns);
