@@ -1,0 +1,235 @@
+#include "roles/mailroom.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "codec/conf.h"
+#include "codec/preload.h"
+#include "roles/mailroom_rcpt.h"
+#include "roles/mailroom_session.h"
+#include "store/directory.h"
+
+enum { SCRATCH_SIZE = 16 * 1024 * 1024, DATABASE_PATH_SIZE = 4096 };
+
+/* ---- What the edge asks -------------------------------------------------------------------------
+ */
+
+static void on_recipient(void *context, struct channel *from, uint32_t id,
+                         const struct ipc_recipient_in *in)
+{
+    struct mailroom *room = context;
+    arena_reset(&room->scratch);
+    struct recipient_decision d = mailroom_rcpt_resolve(room->db, room->config.hostname,
+                                                        in->recipient, in->size, &room->scratch);
+    struct ipc_target *targets =
+        arena_alloc_array(&room->scratch, d.target_count, sizeof(*targets));
+    for (size_t i = 0; targets && i < d.target_count; i++)
+        targets[i] = (struct ipc_target){.account = d.targets[i].account,
+                                         .mailbox = d.targets[i].mailbox,
+                                         .delivered_to = d.targets[i].delivered_to};
+    struct ipc_recipient_out out = {
+        .code = (uint16_t)d.code,
+        .enhanced = d.enhanced,
+        .text = d.text,
+        .targets = targets,
+        .targets_count = targets ? d.target_count : 0,
+    };
+    if (d.code == 250 && !targets) {
+        out.code = 451;
+        out.enhanced = STR("4.3.0");
+        out.text = STR("Out of memory, try again later");
+    }
+    ipc_recipient_reply(from, id, &out);
+}
+
+/* RFC 6409 §6.1. Stops at the first address that is somebody else's. */
+static void on_sender(void *context, struct channel *from, uint32_t id,
+                      const struct ipc_sender_in *in)
+{
+    struct mailroom *room = context;
+    struct ipc_sender_out out = {.status = STATUS_OK};
+    for (size_t i = 0; i < in->addresses_count && out.status == STATUS_OK; i++) {
+        arena_reset(&room->scratch);
+        out.status = mailroom_rcpt_owns(room->db, room->config.hostname, in->account,
+                                        in->addresses[i].address, &room->scratch);
+        out.foreign = in->addresses[i].address;
+    }
+    if (out.status != STATUS_DENIED)
+        out.foreign = text_from(STR(""));
+    ipc_sender_reply(from, id, &out);
+}
+
+static void on_handover(void *context, struct channel *from, uint32_t id,
+                        const struct ipc_handover_in *in)
+{
+    mailroom_session_new(context, from, id, in);
+}
+
+static void on_metrics(void *context, struct channel *from, uint32_t id)
+{
+    struct mailroom *room = context;
+    metric_set(metrics_get(role_metrics(room->role), METRIC_GAUGE, "postern_mailroom_sessions",
+                           "Sessions of people who have logged in", NULL, NULL),
+               room->session_count);
+    role_reply_metrics(room->role, from, id);
+}
+
+/* ---- What the vault says ------------------------------------------------------------------------
+ */
+
+/* A person whose account was disabled or removed is shown out. */
+static void check_account(struct mailroom_session *s)
+{
+    struct account_record account;
+    arena_reset(&s->room->scratch);
+    enum status_code status =
+        directory_account(s->room->db, s->account, &s->room->scratch, &account);
+    if (status == STATUS_NOT_FOUND || (status == STATUS_OK && account.disabled))
+        s->protocol->shutdown(s, "The account is closed");
+}
+
+enum { CHANGE_ACCOUNT = 5 };
+
+static void tell_session(struct mailroom_session *s, const struct ipc_changed_in *in)
+{
+    for (size_t i = 0; i < in->changes_count; i++) {
+        const struct ipc_change *change = &in->changes[i];
+        if (change->kind != CHANGE_ACCOUNT)
+            s->protocol->changed(s, change);
+        else if (change->account == s->account)
+            check_account(s);
+    }
+}
+
+static void on_changed(void *context, struct channel *from, const struct ipc_changed_in *in)
+{
+    struct mailroom *room = context;
+    struct mailroom_session *next;
+    (void)from;
+    for (struct mailroom_session *s = room->sessions; s; s = next) {
+        next = s->next;
+        if (!s->open)
+            continue;
+        tell_session(s, in);
+        hook_queue(&s->again, role_loop(room->role));
+    }
+}
+
+/* ---- Life
+ * ---------------------------------------------------------------------------------------- */
+
+static const struct ipc_handlers handlers = {
+    .recipient = on_recipient,
+    .sender = on_sender,
+    .handover = on_handover,
+    .metrics = on_metrics,
+    .changed = on_changed,
+};
+
+static void *create(struct role *role)
+{
+    struct mailroom *room = calloc(1, sizeof(*room));
+    if (!room)
+        return NULL;
+    room->role = role;
+    arena_init(&room->config_arena, CONFIG_ARENA_SIZE);
+    arena_init(&room->scratch, SCRATCH_SIZE);
+    body_reader_init(&room->reader);
+    return room;
+}
+
+static void end_sessions(struct mailroom *room)
+{
+    while (room->sessions)
+        mailroom_session_free(room->sessions);
+}
+
+static void destroy(void *state)
+{
+    struct mailroom *room = state;
+    end_sessions(room);
+    body_reader_release(&room->reader);
+    db_close(room->db);
+    arena_reset(&room->scratch);
+    arena_reset(&room->config_arena);
+    free(room);
+}
+
+static enum status_code read_config(struct mailroom *room, struct str text)
+{
+    struct conf_errors errors;
+    arena_reset(&room->config_arena);
+    conf_errors_init(&errors, &room->config_arena);
+    enum status_code status = config_parse(text, &room->config_arena, &room->config, &errors);
+    if (status == STATUS_OK &&
+        !str_to_c(room->config.hostname, room->host_name, sizeof(room->host_name)))
+        status = STATUS_INVALID;
+    return status;
+}
+
+static enum status_code prepare(void *state, const struct ipc_config_in *config, struct diag *diag)
+{
+    struct mailroom *room = state;
+    char path[DATABASE_PATH_SIZE];
+    enum status_code status = read_config(room, config->text);
+    if (status != STATUS_OK) {
+        diag_set(diag, "the configuration cannot be read");
+        return status;
+    }
+    status = codec_preload();
+    if (status != STATUS_OK) {
+        diag_set(diag, "the character sets cannot be loaded");
+        return status;
+    }
+    snprintf(path, sizeof(path), "%.*s/store/postern.db", STR_ARG(room->config.data));
+    return db_open(path, DB_READ, &room->db, diag);
+}
+
+static void reconfigure(void *state, const struct ipc_config_in *config)
+{
+    struct mailroom *room = state;
+    if (read_config(room, config->text) != STATUS_OK)
+        role_end(room->role);
+}
+
+static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
+{
+    struct mailroom *room = state;
+    if (peer == ROLE_VAULT && index == 0)
+        room->vault = ch;
+}
+
+static void peer_down(void *state, enum ipc_role peer, uint8_t index)
+{
+    struct mailroom *room = state;
+    if (peer == ROLE_VAULT && index == 0)
+        room->vault = NULL;
+}
+
+/* Sessions end between two commands of theirs, with a word; or at once. */
+static void stop(void *state, bool now)
+{
+    struct mailroom *room = state;
+    struct mailroom_session *next;
+    room->stopping = true;
+    for (struct mailroom_session *s = room->sessions; s && !now; s = next) {
+        next = s->next;
+        if (s->open)
+            s->protocol->shutdown(s, "The server is stopping");
+        mailroom_session_run(s);
+    }
+    end_sessions(room);
+    role_end(room->role);
+}
+
+const struct role_plan mailroom_plan = {
+    .self = ROLE_MAILROOM,
+    .handlers = &handlers,
+    .create = create,
+    .destroy = destroy,
+    .prepare = prepare,
+    .reconfigure = reconfigure,
+    .peer_up = peer_up,
+    .peer_down = peer_down,
+    .stop = stop,
+};

@@ -1,0 +1,228 @@
+/* Opening a mailbox, and following what changes in it. */
+
+#include "roles/mailroom_imap.h"
+
+enum { PAGE = 1024 };
+
+/* ---- Following
+ * -------------------------------------------------------------------------------------- */
+
+void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last)
+{
+    if (i->dirty_first > i->dirty_last) {
+        i->dirty_first = first;
+        i->dirty_last = last;
+        return;
+    }
+    if (first < i->dirty_first)
+        i->dirty_first = first;
+    if (last > i->dirty_last)
+        i->dirty_last = last;
+}
+
+/* Ascending UIDs become ranges. */
+struct ranges {
+    struct imap_range list[PAGE];
+    size_t count;
+};
+
+static void add_uid(struct ranges *r, uint32_t uid)
+{
+    if (r->count > 0 && r->list[r->count - 1].last + 1 == uid)
+        r->list[r->count - 1].last = uid;
+    else
+        r->list[r->count++] = (struct imap_range){uid, uid};
+}
+
+static struct imap_set set_of(const struct ranges *r)
+{
+    return (struct imap_set){r->list, r->count};
+}
+
+static uint64_t max_u64(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* What is new to the engine and what it knows by another flag look alike here: it can tell. */
+static void tell_page(struct imap_session *i, const struct entry_brief *entries, size_t count,
+                      uint64_t own_modseq, uint64_t *modseq)
+{
+    struct ranges expunged = {.count = 0}, live = {.count = 0}, flags = {.count = 0};
+    for (size_t n = 0; n < count; n++) {
+        *modseq = max_u64(*modseq, entries[n].modseq);
+        if (entries[n].flags & ENTRY_EXPUNGED) {
+            add_uid(&expunged, entries[n].uid);
+            continue;
+        }
+        add_uid(&live, entries[n].uid);
+        if (entries[n].modseq != own_modseq)
+            add_uid(&flags, entries[n].uid);
+    }
+    imap_notify_new(i->engine, set_of(&live));
+    imap_notify_flags(i->engine, set_of(&flags));
+    imap_notify_expunged(i->engine, set_of(&expunged));
+}
+
+bool imap_sync(struct imap_session *i, uint64_t own_modseq)
+{
+    struct entry_brief entries[PAGE];
+    uint64_t modseq = i->known_modseq;
+    uint32_t first = i->dirty_first, last = i->dirty_last;
+    size_t count = first <= last ? PAGE : 0;
+    while (count == PAGE) {
+        if (read_changes(imap_room(i)->db, i->mailbox, i->known_modseq, first, last, entries, PAGE,
+                         &count) != STATUS_OK)
+            return false;
+        tell_page(i, entries, count, own_modseq, &modseq);
+        if (count == PAGE && entries[count - 1].uid == UINT32_MAX)
+            break;
+        if (count > 0)
+            first = entries[count - 1].uid + 1;
+    }
+    i->known_modseq = modseq;
+    i->dirty_first = UINT32_MAX;
+    i->dirty_last = 0;
+    return true;
+}
+
+void imap_on_unselected(struct imap_session *i)
+{
+    i->mailbox = 0;
+    i->dirty_first = UINT32_MAX;
+    i->dirty_last = 0;
+}
+
+/* ---- SELECT and EXAMINE
+ * -------------------------------------------------------------------------------- */
+
+static struct str joined(struct arena *a, const struct str *words, size_t count)
+{
+    struct str all = {0};
+    size_t size = count;
+    for (size_t n = 0; n < count; n++)
+        size += words[n].len;
+    char *out = arena_alloc(a, size + 1);
+    for (size_t n = 0; out && n < count; n++) {
+        memcpy(out + all.len, words[n].ptr, words[n].len);
+        all.len += words[n].len;
+        out[all.len++] = ' ';
+    }
+    all.ptr = out;
+    if (!out)
+        all.len = 0;
+    else if (all.len > 0)
+        all.len--;
+    return all;
+}
+
+static void answer_select(struct imap_session *i)
+{
+    struct arena *a = imap_scratch(i);
+    struct mailbox_record mailbox;
+    struct str *keywords = NULL;
+    size_t keyword_count = 0;
+    enum status_code status =
+        read_mailbox(imap_room(i)->db, i->session->account, i->mailbox, a, &mailbox);
+    if (status == STATUS_OK)
+        status = read_keywords(imap_room(i)->db, i->mailbox, a, &keywords, &keyword_count);
+    if (status != STATUS_OK) {
+        i->mailbox = 0;
+        imap_say_status(i, status);
+        return;
+    }
+    const uint32_t may_write = RIGHT_SEEN | RIGHT_WRITE | RIGHT_DELETE_MESSAGE | RIGHT_EXPUNGE;
+    const struct imap_selection selection = {
+        .uidvalidity = mailbox.uidvalidity,
+        .uidnext = mailbox.uidnext,
+        .first_unseen_uid = i->first_unseen,
+        .recent_from = i->recent_from,
+        .highest_modseq = mailbox.modseq,
+        .read_only = (mailbox.rights & may_write) == 0,
+        .keywords = joined(a, keywords, keyword_count),
+    };
+    imap_answer_select(i->engine, i->event.token, &selection);
+}
+
+static bool select_slice(struct imap_session *i, struct now now)
+{
+    struct entry_brief entries[PAGE];
+    uint32_t uids[PAGE];
+    size_t count;
+    (void)now;
+    enum status_code status =
+        read_entries(imap_room(i)->db, i->mailbox, i->after, entries, PAGE, &count);
+    if (status != STATUS_OK) {
+        i->work = NULL;
+        i->mailbox = 0;
+        imap_say_status(i, status);
+        return true;
+    }
+    for (size_t n = 0; n < count; n++) {
+        uids[n] = entries[n].uid;
+        if (i->first_unseen == 0 && !(entries[n].flags & ENTRY_SEEN))
+            i->first_unseen = uids[n];
+    }
+    if (!imap_answer_select_uids(i->engine, i->event.token, uids, count)) {
+        i->work = NULL;
+        i->mailbox = 0;
+        return true;
+    }
+    if (count == PAGE) {
+        i->after = uids[count - 1];
+        return true;
+    }
+    i->work = NULL;
+    answer_select(i);
+    return true;
+}
+
+static void on_claimed(void *context, enum status_code status,
+                       const struct ipc_recent_claim_out *out)
+{
+    struct imap_session *i = context;
+    imap_replied(i);
+    if (status == STATUS_OK && out->status == STATUS_OK)
+        i->recent_from = out->first;
+    i->work = select_slice;
+}
+
+/* RFC 3501 §2.3.2: a message is \Recent in the first session that selects its mailbox. */
+static bool claim_recent(struct imap_session *i, const struct mailbox_record *mailbox)
+{
+    if (i->event.select.read_only || !(mailbox->rights & RIGHT_SEEN) ||
+        mailbox->recent_uid >= mailbox->uidnext)
+        return false;
+    const struct ipc_recent_claim_in in = {
+        .capability = mailroom_session_capability(i->session),
+        .at_ms = mailroom_session_now(i->session).wall_ms,
+        .mailbox = mailbox->id,
+    };
+    i->session->call = ipc_recent_claim_call(imap_room(i)->vault, &in, on_claimed, i);
+    return i->session->call != 0;
+}
+
+void imap_on_select(struct imap_session *i)
+{
+    struct mailbox_record mailbox;
+    enum status_code status = imap_mailbox(i, i->event.select.name, imap_scratch(i), &mailbox);
+    if (status == STATUS_NOT_FOUND || (status == STATUS_OK && !mailbox.selectable)) {
+        imap_say(i, IMAP_NONEXISTENT);
+        return;
+    }
+    if (status == STATUS_OK && !(mailbox.rights & RIGHT_READ))
+        status = STATUS_DENIED;
+    if (status != STATUS_OK) {
+        imap_say_status(i, status);
+        return;
+    }
+    i->mailbox = mailbox.id;
+    i->known_modseq = mailbox.modseq;
+    i->dirty_first = UINT32_MAX;
+    i->dirty_last = 0;
+    i->after = 0;
+    i->first_unseen = 0;
+    i->recent_from = mailbox.recent_uid;
+    if (!claim_recent(i, &mailbox))
+        i->work = select_slice;
+}

@@ -1,0 +1,203 @@
+#include "roles/mailroom_session.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+
+/* Events and reads a session may have before the others get their turn. */
+enum { ROUNDS_PER_TURN = 32, CAPABILITY_SIZE_MAX = 4096 };
+
+static const struct mailroom_protocol *protocol_of(uint8_t kind)
+{
+    switch (kind) {
+    case LISTEN_IMAP:
+    case LISTEN_IMAPS:
+        return &mailroom_imap;
+    case LISTEN_POP3:
+    case LISTEN_POP3S:
+        return &mailroom_pop3;
+    default:
+        return NULL;
+    }
+}
+
+/* ---- Moving bytes ------------------------------------------------------------------------------
+ */
+
+static bool write_output(struct mailroom_session *s)
+{
+    bool moved = false;
+    for (;;) {
+        struct str bytes = s->protocol->output(s);
+        size_t written = 0;
+        if (str_empty(bytes))
+            return moved;
+        enum stream_result result = stream_write(&s->stream, bytes, &written);
+        s->protocol->output_done(s, written);
+        moved |= written > 0;
+        if (result == STREAM_BROKEN)
+            s->closed = true;
+        if (result != STREAM_OK || s->closed)
+            return moved;
+    }
+}
+
+/* One read. What the engine does not take waits in the stream, which then stops reading. */
+static bool read_input(struct mailroom_session *s, struct now now)
+{
+    struct str bytes;
+    if (s->closing)
+        return false;
+    stream_set_reading(&s->stream, true);
+    enum stream_result result = stream_read(&s->stream, &bytes);
+    if (result == STREAM_BLOCKED)
+        return false;
+    if (result != STREAM_OK) {
+        s->closed = true;
+        return false;
+    }
+    size_t taken = s->protocol->input(s, bytes, now);
+    if (taken < bytes.len) {
+        stream_set_reading(&s->stream, false);
+        if (!stream_unread(&s->stream, str_skip(bytes, taken)))
+            s->closed = true;
+    }
+    return taken > 0;
+}
+
+static void run_rounds(struct mailroom_session *s, struct now now)
+{
+    for (int round = 0; round < ROUNDS_PER_TURN && !s->closed; round++) {
+        bool moved = write_output(s);
+        moved |= !s->closed && s->protocol->act(s, now);
+        if (!moved && !s->closed)
+            moved = read_input(s, now);
+        if (!moved)
+            return;
+    }
+    hook_queue(&s->again, role_loop(s->room->role));
+}
+
+/* ---- Life
+ * ---------------------------------------------------------------------------------------- */
+
+static void answer_handover(struct mailroom_session *s, enum status_code status)
+{
+    if (!s->edge)
+        return;
+    const struct ipc_handover_out out = {.status = status};
+    ipc_handover_reply(s->edge, s->handover, &out);
+    s->edge = NULL;
+}
+
+static void open_session(struct mailroom_session *s, struct now now)
+{
+    enum status_code status = s->protocol->open(s, now);
+    if (status == STATUS_BUSY) {
+        hook_queue(&s->again, role_loop(s->room->role));
+        return;
+    }
+    answer_handover(s, status);
+    s->open = status == STATUS_OK;
+    s->closed = status != STATUS_OK;
+}
+
+void mailroom_session_run(struct mailroom_session *s)
+{
+    if (s->running)
+        return;
+    s->running = true;
+    struct now now = mailroom_session_now(s);
+    if (!s->open)
+        open_session(s, now);
+    if (s->open)
+        run_rounds(s, now);
+    s->running = false;
+    if (s->open && s->closing && str_empty(s->protocol->output(s)))
+        s->closed = true;
+    if (s->closed)
+        mailroom_session_free(s);
+    else
+        timer_set(&s->timer, s->open ? s->protocol->deadline(s) : NEVER_MS);
+}
+
+static void on_ready(void *context)
+{
+    mailroom_session_run(context);
+}
+
+static void on_timer(void *context)
+{
+    struct mailroom_session *s = context;
+    s->protocol->tick(s, mailroom_session_now(s));
+    mailroom_session_run(s);
+}
+
+static struct mailroom_session *session_alloc(struct mailroom *room,
+                                              const struct ipc_handover_in *in)
+{
+    struct mailroom_session *s = calloc(1, sizeof(*s));
+    if (!s)
+        return NULL;
+    s->room = room;
+    s->protocol = protocol_of(in->protocol);
+    s->account = in->account;
+    s->utf8 = in->utf8;
+    buf_init(&s->capability, CAPABILITY_SIZE_MAX);
+    if (!s->protocol || !buf_append_str(&s->capability, in->capability) ||
+        !str_to_c(in->trace_id, s->trace_id, sizeof(s->trace_id))) {
+        buf_release(&s->capability);
+        free(s);
+        return NULL;
+    }
+    return s;
+}
+
+void mailroom_session_new(struct mailroom *room, struct channel *edge, uint32_t id,
+                          const struct ipc_handover_in *in)
+{
+    struct loop *loop = role_loop(room->role);
+    struct mailroom_session *s = room->stopping ? NULL : session_alloc(room, in);
+    if (!s) {
+        const struct ipc_handover_out out = {.status = STATUS_NO_MEMORY};
+        ipc_handover_reply(edge, id, &out);
+        close(in->fd);
+        return;
+    }
+    s->edge = edge;
+    s->handover = id;
+    stream_open(&s->stream, loop, in->fd, on_ready, s);
+    timer_init(&s->timer, loop, on_timer, s);
+    hook_init(&s->again, on_ready, s);
+    s->next = room->sessions;
+    s->at = &room->sessions;
+    if (s->next)
+        s->next->at = &s->next;
+    room->sessions = s;
+    room->session_count++;
+    mailroom_session_run(s);
+}
+
+void mailroom_session_close(struct mailroom_session *s)
+{
+    s->closing = true;
+}
+
+void mailroom_session_free(struct mailroom_session *s)
+{
+    invariant(!s->running);
+    answer_handover(s, STATUS_GONE);
+    if (s->call != 0)
+        channel_cancel(s->room->vault, s->call);
+    s->protocol->free(s);
+    timer_set(&s->timer, NEVER_MS);
+    hook_cancel(&s->again);
+    stream_close(&s->stream);
+    buf_wipe(&s->capability);
+    *s->at = s->next;
+    if (s->next)
+        s->next->at = s->at;
+    s->room->session_count--;
+    free(s);
+}
