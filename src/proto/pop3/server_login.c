@@ -175,13 +175,16 @@ void pop3_answer_login(struct pop3_server *e, uint64_t token, enum pop3_login re
 
 void pop3_answer_challenge(struct pop3_server *e, uint64_t token, struct str data, struct now now)
 {
-    (void)now;
-    if (!server_take_answer(e, token))
-        return;
-    invariant(e->event.type != POP3_LOGIN);
     struct buf base64;
+    (void)now;
+    /* First: data may be the peer's own, which the answer wipes. */
     buf_init(&base64, LIMIT_POP3_SASL_LINE_SIZE);
     base64_encode(&base64, data);
+    if (!server_take_answer(e, token)) {
+        buf_release(&base64);
+        return;
+    }
+    invariant(e->event.type != POP3_LOGIN);
     if (base64.failed) {
         refuse(e, REPLY_TEMPORARY, "try again later");
     } else {
