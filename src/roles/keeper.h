@@ -1,0 +1,78 @@
+#ifndef POSTERN_ROLES_KEEPER_H
+#define POSTERN_ROLES_KEEPER_H
+
+#include "base/arena.h"
+#include "io/tls.h"
+#include "roles/config.h"
+#include "roles/keeper_cache.h"
+#include "roles/keeper_capability.h"
+#include "roles/keeper_hashers.h"
+#include "roles/keeper_secrets.h"
+#include "roles/keeper_throttle.h"
+#include "roles/keeper_tls.h"
+#include "roles/link.h"
+#include "roles/role.h"
+
+/*
+ * The keeper: private keys (it signs for the edges), credentials (it is the server's side of SASL
+ * for them), the key of capabilities (it gives it to the vaults), session ticket keys. It touches
+ * neither the network nor mail.
+ *
+ *   keeper.c           its life, keys and tickets
+ *   keeper_login.c     logins: SASL exchanges with the edges
+ *   keeper_operator.c  passwords, for the command line
+ */
+extern const struct role_plan keeper_plan;
+
+/* A signing channel to an edge. */
+struct signing {
+    struct signing *next;
+    struct keeper *keeper;
+    struct link *link;
+};
+
+struct keeper {
+    struct role *role;
+    struct arena arena; /* the configuration's */
+    struct config config;
+
+    struct secrets *secrets;
+    struct hashers *hashers;
+    struct throttle *throttle;
+    struct login_cache *cache;
+    struct keeper_tls *tls;
+    struct capability_key capability_key;
+    uint8_t fake_secret[SECRETS_FAKE_SIZE];
+
+    uint8_t tickets[TLS_TICKET_KEYS_MAX * TLS_TICKET_KEY_SIZE]; /* newest first */
+    size_t ticket_count;
+    struct timer rotation;
+
+    struct signing *signings;
+    struct exchange *exchanges;
+    unsigned exchange_count;
+    struct setting *settings;
+};
+
+/* keeper_login.c */
+void keeper_on_sasl_start(void *context, struct channel *from, uint32_t id,
+                          const struct ipc_sasl_start_in *in);
+void keeper_on_sasl_step(void *context, struct channel *from, uint32_t id,
+                         const struct ipc_sasl_step_in *in);
+void keeper_on_sasl_abort(void *context, struct channel *from, const struct ipc_sasl_abort_in *in);
+
+/* Ends the exchanges with the edge of that index; -1: all. */
+void keeper_end_exchanges(struct keeper *k, int edge);
+
+/* keeper_operator.c */
+void keeper_on_password_set(void *context, struct channel *from, uint32_t id,
+                            const struct ipc_password_set_in *in);
+void keeper_on_password_list(void *context, struct channel *from, uint32_t id,
+                             const struct ipc_password_list_in *in);
+void keeper_on_password_remove(void *context, struct channel *from, uint32_t id,
+                               const struct ipc_password_remove_in *in);
+void keeper_on_login_disable(void *context, struct channel *from, uint32_t id,
+                             const struct ipc_login_disable_in *in);
+void keeper_end_settings(struct keeper *k);
+
+#endif

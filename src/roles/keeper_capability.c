@@ -1,0 +1,91 @@
+#include "roles/keeper_capability.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+/* version u8, account u64, rights u32, session u64, issued i64, expires i64; then the MAC. */
+enum { VERSION = 1, FACTS_SIZE = 37, MAC_SIZE = 32 };
+_Static_assert(FACTS_SIZE + MAC_SIZE == CAPABILITY_SIZE, "the parts are the whole");
+
+static bool make_mac(const struct capability_key *key, const uint8_t facts[FACTS_SIZE],
+                     uint8_t ret_mac[MAC_SIZE])
+{
+    return HMAC(EVP_sha256(), key->octets, CAPABILITY_KEY_SIZE, facts, FACTS_SIZE, ret_mac, NULL);
+}
+
+static uint8_t *put(uint8_t *to, uint64_t value, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        to[i] = (uint8_t)(value >> 8 * (size - 1 - i));
+    return to + size;
+}
+
+static const uint8_t *get(const uint8_t *from, size_t size, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (size_t i = 0; i < size; i++)
+        value = value << 8 | from[i];
+    *ret_value = value;
+    return from + size;
+}
+
+bool capability_mint(const struct capability *c, const struct capability_key *key,
+                     uint8_t ret_octets[static CAPABILITY_SIZE])
+{
+    uint8_t *at = put(ret_octets, VERSION, 1);
+    at = put(at, c->account, 8);
+    at = put(at, c->rights, 4);
+    at = put(at, c->session, 8);
+    at = put(at, (uint64_t)c->issued_ms, 8);
+    at = put(at, (uint64_t)c->expires_ms, 8);
+    return make_mac(key, ret_octets, at);
+}
+
+bool capability_keys_add(struct capability_keys *keys, struct str key)
+{
+    if (key.len != CAPABILITY_KEY_SIZE)
+        return false;
+    for (unsigned i = 0; i < keys->count; i++)
+        if (CRYPTO_memcmp(keys->keys[i].octets, key.ptr, CAPABILITY_KEY_SIZE) == 0)
+            return true;
+    if (keys->count == CAPABILITY_KEYS_MAX)
+        keys->count--;
+    memmove(keys->keys + 1, keys->keys, keys->count * sizeof *keys->keys);
+    memcpy(keys->keys[0].octets, key.ptr, CAPABILITY_KEY_SIZE);
+    keys->count++;
+    return true;
+}
+
+static bool is_genuine(const struct capability_keys *keys, const uint8_t *octets)
+{
+    uint8_t mac[MAC_SIZE];
+    for (unsigned i = 0; i < keys->count; i++)
+        if (make_mac(&keys->keys[i], octets, mac) &&
+            CRYPTO_memcmp(mac, octets + FACTS_SIZE, MAC_SIZE) == 0)
+            return true;
+    return false;
+}
+
+bool capability_check(const struct capability_keys *keys, struct str octets, struct now now,
+                      struct capability *ret_capability)
+{
+    const uint8_t *at = (const uint8_t *)octets.ptr;
+    uint64_t version, account, rights, session, issued, expires;
+    if (octets.len != CAPABILITY_SIZE || !is_genuine(keys, at))
+        return false;
+    at = get(at, 1, &version);
+    at = get(at, 8, &account);
+    at = get(at, 4, &rights);
+    at = get(at, 8, &session);
+    at = get(at, 8, &issued);
+    get(at, 8, &expires);
+    if (version != VERSION || now.mono_ms >= (int64_t)expires)
+        return false;
+    *ret_capability = (struct capability){.account = account,
+                                          .rights = (uint32_t)rights,
+                                          .session = session,
+                                          .issued_ms = (int64_t)issued,
+                                          .expires_ms = (int64_t)expires};
+    return true;
+}

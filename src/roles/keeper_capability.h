@@ -1,0 +1,57 @@
+#ifndef POSTERN_ROLES_KEEPER_CAPABILITY_H
+#define POSTERN_ROLES_KEEPER_CAPABILITY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/now.h"
+#include "base/status.h"
+#include "base/str.h"
+
+/*
+ * A capability is what the keeper gives to a session that has logged in: whose it is and what it
+ * may do, under a MAC. The session's mailroom shows it to the vault with every change, and only
+ * these two (keeper and vault) have the key. It holds no secret of the account, and dies with the
+ * keys that the keeper draws at its start. Pure.
+ */
+enum capability_right {
+    CAPABILITY_CHANGE_MAIL = 1, /* the account's mailboxes and messages, and those shared with it */
+};
+
+struct capability {
+    uint64_t account;
+    uint32_t rights;  /* of enum capability_right */
+    uint64_t session; /* random; for logs and audit */
+    int64_t issued_ms;
+    int64_t expires_ms; /* on the mono_ms clock, which all roles of a machine share */
+};
+
+enum { CAPABILITY_KEY_SIZE = 32, CAPABILITY_SIZE = 37 + 32 };
+
+struct capability_key {
+    uint8_t octets[CAPABILITY_KEY_SIZE];
+};
+
+/* False where libcrypto has no memory. */
+MUST_USE bool capability_mint(const struct capability *c, const struct capability_key *key,
+                              uint8_t ret_octets[static CAPABILITY_SIZE]);
+
+/*
+ * The vault's side. A keeper that is started anew draws a new key, and sessions minted by the one
+ * before go on: the last CAPABILITY_KEYS_MAX keys are good.
+ */
+enum { CAPABILITY_KEYS_MAX = 4 };
+
+struct capability_keys {
+    struct capability_key keys[CAPABILITY_KEYS_MAX];
+    unsigned count;
+};
+
+/* False where key is not CAPABILITY_KEY_SIZE octets. One that is known already changes nothing. */
+bool capability_keys_add(struct capability_keys *keys, struct str key);
+
+/* True, with what it says, where one of the keys made it and it is not over. */
+MUST_USE bool capability_check(const struct capability_keys *keys, struct str octets,
+                               struct now now, struct capability *ret_capability);
+
+#endif

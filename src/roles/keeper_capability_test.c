@@ -1,0 +1,81 @@
+#include "roles/keeper_capability.h"
+
+#include "base/testing.h"
+
+static const struct capability_key key = {"0123456789abcdef0123456789abcde"};
+static const struct capability granted = {.account = 0x1122334455667788,
+                                          .rights = CAPABILITY_CHANGE_MAIL,
+                                          .session = UINT64_MAX,
+                                          .issued_ms = 1000,
+                                          .expires_ms = 2000};
+
+static struct str mint(uint8_t octets[CAPABILITY_SIZE])
+{
+    assert_true(capability_mint(&granted, &key, octets));
+    return str_make(octets, CAPABILITY_SIZE);
+}
+
+static void what_was_minted_is_read_back(void **state)
+{
+    (void)state;
+    uint8_t octets[CAPABILITY_SIZE];
+    struct capability_keys keys = {0};
+    struct capability c;
+    struct now now = {.mono_ms = 1999};
+    struct str minted = mint(octets);
+    assert_false(capability_check(&keys, minted, now, &c));
+    assert_true(capability_keys_add(&keys, str_make(key.octets, CAPABILITY_KEY_SIZE)));
+    assert_true(capability_check(&keys, minted, now, &c));
+    assert_true(c.account == granted.account && c.session == granted.session);
+    assert_int_equal(c.rights, CAPABILITY_CHANGE_MAIL);
+    assert_int_equal(c.issued_ms, 1000);
+    assert_int_equal(c.expires_ms, 2000);
+    now.mono_ms = 2000;
+    assert_false(capability_check(&keys, minted, now, &c));
+}
+
+static void every_changed_bit_is_noticed(void **state)
+{
+    (void)state;
+    uint8_t octets[CAPABILITY_SIZE];
+    struct capability_keys keys = {0};
+    struct capability c;
+    struct str minted = mint(octets);
+    capability_keys_add(&keys, str_make(key.octets, CAPABILITY_KEY_SIZE));
+    for (int bit = 0; bit < CAPABILITY_SIZE * 8; bit++) {
+        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        assert_false(capability_check(&keys, minted, (struct now){0}, &c));
+        octets[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    assert_false(
+        capability_check(&keys, str_sub(minted, 0, CAPABILITY_SIZE - 1), (struct now){0}, &c));
+    assert_true(capability_check(&keys, minted, (struct now){0}, &c));
+}
+
+static void the_last_few_keys_are_good(void **state)
+{
+    (void)state;
+    uint8_t octets[CAPABILITY_SIZE];
+    struct capability_keys keys = {0};
+    struct capability c;
+    struct str minted = mint(octets);
+    capability_keys_add(&keys, str_make(key.octets, CAPABILITY_KEY_SIZE));
+    for (uint8_t i = 1; i <= CAPABILITY_KEYS_MAX; i++) {
+        assert_true(capability_check(&keys, minted, (struct now){0}, &c));
+        uint8_t newer[CAPABILITY_KEY_SIZE] = {i};
+        assert_true(capability_keys_add(&keys, str_make(newer, sizeof newer)));
+        assert_true(capability_keys_add(&keys, str_make(newer, sizeof newer)));
+    }
+    assert_false(capability_check(&keys, minted, (struct now){0}, &c));
+    assert_false(capability_keys_add(&keys, STR("short")));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_minted_is_read_back),
+        cmocka_unit_test(every_changed_bit_is_noticed),
+        cmocka_unit_test(the_last_few_keys_are_good),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
