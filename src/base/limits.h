@@ -69,6 +69,9 @@
 /* A TLS handshake, or a PROXY header, that does not end: close. */
 #define LIMIT_HANDSHAKE_MS (30 * 1000)
 
+/* The name of a client's address, asked of servers that strangers chose: then it has none. */
+#define LIMIT_REVERSE_NAME_MS 5000
+
 /* ---- IMAP and POP3 ------------------------------------------------------------------------ */
 
 /*
