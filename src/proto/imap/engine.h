@@ -111,7 +111,8 @@ struct imap_server {
     bool question_pulled;
     uint8_t notices[IMAP_NOTICES_MAX];
     size_t notice_count;
-    struct buf text; /* the command, or line, being read */
+    struct buf text;   /* the command, or line, being read */
+    size_t line_start; /* in text: behind its last literal */
     uint64_t literal_left;
     bool literal_waits; /* the client sends it only when told to */
     bool tail_unread;   /* the running command's last literal and line have not been taken */
@@ -165,7 +166,7 @@ void imap_unselect(struct imap_server *e);
 /* The codes of RFC 3501 §7.2.1 that hold now, without the word CAPABILITY. */
 void imap_put_capabilities(struct imap_server *e);
 
-/* ---- input.c ---- */
+/* ---- server_input.c ---- */
 
 /* Takes some of the bytes (at least one), as e->input says. */
 size_t imap_read(struct imap_server *e, struct str bytes);
@@ -177,7 +178,7 @@ void imap_swallow_announced(struct imap_server *e, struct str line);
 void imap_await_line(struct imap_server *e,
                      void (*on_line)(struct imap_server *e, struct str line));
 
-/* ---- tell.c ---- */
+/* ---- server_tell.c ---- */
 
 /*
  * Tells what has changed in the selected mailbox. False: wait, as a step does; call again.

@@ -1,9 +1,10 @@
-#include "proto/imap/engine.h"
+#include "proto/imap/server.h"
 
 #include <stdlib.h>
 
 #include "base/bug.h"
 #include "base/limits.h"
+#include "proto/imap/engine.h"
 #include "proto/imap/reply.h"
 
 /* ---- life ---- */
@@ -267,6 +268,7 @@ void imap_end(struct imap_server *e)
     if (!swallow)
         e->literal_left = 0;
     e->tail_unread = false;
+    e->line_start = 0;
 }
 
 void imap_advance(struct imap_server *e)
@@ -290,7 +292,8 @@ static bool is_accepting(const struct imap_server *e)
 size_t imap_server_input(struct imap_server *e, struct str bytes, struct now now)
 {
     size_t taken = 0;
-    e->active_ms = now.mono_ms;
+    if (bytes.len)
+        e->active_ms = now.mono_ms;
     while (taken < bytes.len && !e->closed && !e->stopped && is_accepting(e)) {
         taken += imap_read(e, str_skip(bytes, taken));
         imap_advance(e);

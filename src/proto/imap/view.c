@@ -143,11 +143,6 @@ bool imap_view_note_changed(struct imap_view *v, struct imap_range uids)
     return imap_view_pick_uids(v, uids, &v->changed);
 }
 
-bool imap_view_note_expunged(struct imap_view *v, struct imap_range uids)
-{
-    return pick_all(v, uids, &v->expunged);
-}
-
 /* Cuts the message at `offset` out of run i. */
 static bool cut_run(struct imap_view *v, size_t i, uint32_t offset)
 {
@@ -186,4 +181,22 @@ bool imap_view_remove(struct imap_view *v, uint32_t uid)
     if (seq <= v->told)
         v->told--;
     return true;
+}
+
+/* The client need not hear of what came and went between two tellings. */
+static bool remove_untold(struct imap_view *v)
+{
+    while (v->expunged.count) {
+        uint32_t uid = v->expunged.ranges[v->expunged.count - 1].last;
+        if (imap_view_seq(v, uid) <= v->told)
+            break;
+        if (!imap_view_remove(v, uid))
+            return false;
+    }
+    return true;
+}
+
+bool imap_view_note_expunged(struct imap_view *v, struct imap_range uids)
+{
+    return pick_all(v, uids, &v->expunged) && remove_untold(v);
 }

@@ -2,7 +2,8 @@
 #include "proto/imap/engine.h"
 #include "proto/imap/reply.h"
 
-/* Commands about the session itself: RFC 3501 §6.1, RFC 2177, 2342, 2971, 5161. */
+/* Commands about the session itself: RFC 3501 §6.1, RFC 2177 (IDLE),
+ * RFC 2342 (NAMESPACE), RFC 2971 (ID), RFC 5161 (ENABLE). */
 
 bool imap_parse_nothing(struct imap_server *e, struct imap_cursor *c)
 {
@@ -88,8 +89,8 @@ bool imap_step_id(struct imap_server *e)
 /* ---- ENABLE ---- */
 
 /*
- * enable = "ENABLE" 1*(SP capability): what is not known, or cannot be enabled, is ignored (RFC
- * 5161 §3.1). No extension of this server needs it yet.
+ * enable = "ENABLE" 1*(SP capability): what is not known, or cannot be enabled, is ignored
+ * (RFC 5161 §3.1). No extension of this server needs it yet.
  */
 bool imap_parse_enable(struct imap_server *e, struct imap_cursor *c)
 {

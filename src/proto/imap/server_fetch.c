@@ -471,7 +471,8 @@ static bool step_octets(struct imap_server *e)
     case SET_SEEN:
         return set_seen(e);
     case OPEN_LINE:
-        return open_line(e); /* a flag that could not be set keeps nobody from reading */
+        e->run.answer = IMAP_OK; /* a flag that could not be set keeps nobody from reading */
+        return open_line(e);
     case NEXT_SECTION:
         return next_section(e);
     case READ_HEADER:

@@ -62,6 +62,7 @@ static void refuse_literal(struct imap_server *e, bool waits)
     (void)imap_parse_tag(&c, &tag);
     buf_printf(&e->out, "%.*s BAD [TOOBIG] Literal too large\r\n", STR_ARG(tag));
     buf_wipe(&e->text);
+    e->line_start = 0;
     if (!waits)
         imap_bye(e, "Literal too large");
     else
@@ -71,9 +72,11 @@ static void refuse_literal(struct imap_server *e, bool waits)
 static void command_line_done(struct imap_server *e)
 {
     struct announcement a;
-    struct str line = without_line_end(buf_str(&e->text));
+    /* What a literal ended in is no announcement, and none of the line end. */
+    struct str line = without_line_end(str_skip(buf_str(&e->text), e->line_start));
+    size_t size = e->line_start + line.len;
     if (!find_announcement(line, &a)) {
-        buf_truncate(&e->text, line.len);
+        buf_truncate(&e->text, size);
         imap_dispatch(e);
         return;
     }
@@ -84,7 +87,7 @@ static void command_line_done(struct imap_server *e)
         return;
     }
     if (is_message) {
-        buf_truncate(&e->text, line.len);
+        buf_truncate(&e->text, size);
         e->literal_left = a.size;
         e->literal_waits = a.waits;
         e->tail_unread = true;
@@ -92,6 +95,7 @@ static void command_line_done(struct imap_server *e)
         return;
     }
     e->literal_left = a.size;
+    e->line_start = e->text.len + (size_t)a.size;
     if (a.waits)
         buf_append_str(&e->out, STR("+ Go on\r\n"));
 }

@@ -71,9 +71,7 @@ static bool tell_expunges(struct imap_server *e)
         if (!imap_has_room(e))
             return false;
         uint32_t uid = v->expunged.ranges[v->expunged.count - 1].last;
-        uint32_t seq = imap_view_seq(v, uid);
-        if (seq <= v->told)
-            buf_printf(&e->out, "* %" PRIu32 " EXPUNGE\r\n", seq);
+        buf_printf(&e->out, "* %" PRIu32 " EXPUNGE\r\n", imap_view_seq(v, uid));
         if (!imap_view_remove(v, uid)) {
             imap_bye(e, "Out of memory");
             return false;

@@ -1,0 +1,466 @@
+/*
+ * Runs dialogues/ *.dlg against the engine with the owner of testing_owner.h: each whole, one octet
+ * at a time, cut in two at every place, and with an owner that answers as little as it may. Then
+ * every reply of every row of the command table must have been given.
+ *
+ * A dialogue is lines of
+ *   # words               a comment
+ *   @ words               what the world does, see act()
+ *   C: line               the client sends the line and CRLF
+ *   C> bytes              the client sends the bytes alone; \r \n \0 \\ are escapes
+ *   S: line               the server says exactly this line; "..." at its end: it begins so
+ *   S| line               the rest of the line the server has begun, where a literal ended in it
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/testing.h"
+#include "proto/imap/engine.h"
+#include "proto/imap/reply.h"
+#include "proto/imap/testing_owner.h"
+
+enum { FILES_MAX = 100, FILE_SIZE_MAX = 1 << 18, SPLITS_MAX = 1500, TAGS_MAX = 400 };
+
+struct tag {
+    char name[16];
+    size_t row;
+};
+
+struct play {
+    struct owner owner;
+    const char *name;
+    int line;
+    size_t split; /* the client's bytes are cut there; 0: nowhere */
+    bool bytewise;
+    size_t sent;
+    struct buf unread; /* from the client, not taken */
+    struct buf output; /* from the server, not compared */
+    struct tag tags[TAGS_MAX];
+    size_t tag_count;
+};
+
+static uint32_t given[64]; /* replies, by row */
+
+static _Noreturn void broken(const struct play *p, const char *what, struct str detail)
+{
+    fprintf(stderr, "%s:%d (cut at %zu): %s: %.*s\n", p->name, p->line, p->split, what,
+            STR_ARG(detail));
+    fail();
+    exit(1);
+}
+
+/* ---- moving bytes ---- */
+
+static bool has_begun_session(const struct play *p)
+{
+    return p->owner.engine->stopped && p->owner.engine->state == IMAP_STATE_AUTHENTICATED;
+}
+
+/* The edge hands over to the mailroom: a new engine takes what the old one left. */
+static void hand_over(struct play *p)
+{
+    struct imap_config config = p->owner.config;
+    config.authenticated = true;
+    config.tls_active = p->owner.engine->config.tls_active;
+    imap_server_free(p->owner.engine);
+    p->owner.engine = imap_server_create(&config, p->owner.now);
+}
+
+static bool drain(struct play *p)
+{
+    struct str out = imap_server_output(p->owner.engine);
+    if (str_empty(out))
+        return false;
+    size_t n = p->bytewise ? 1 : out.len;
+    buf_append(&p->output, out.ptr, n);
+    imap_server_output_done(p->owner.engine, n);
+    return true;
+}
+
+static void settle(struct play *p)
+{
+    bool moved = true;
+    while (moved) {
+        moved = false;
+        owner_pump(&p->owner);
+        while (drain(p)) {
+            owner_pump(&p->owner);
+            moved = true;
+        }
+        if (has_begun_session(p)) {
+            hand_over(p);
+            moved = true;
+        }
+        size_t taken = imap_server_input(p->owner.engine, buf_str(&p->unread), p->owner.now);
+        buf_consume(&p->unread, taken);
+        moved |= taken > 0;
+    }
+}
+
+static void send_piece(struct play *p, struct str piece)
+{
+    buf_append_str(&p->unread, piece);
+    settle(p);
+}
+
+static void send(struct play *p, struct str bytes)
+{
+    for (size_t i = 0; p->bytewise && i < bytes.len; i++)
+        send_piece(p, str_sub(bytes, i, 1));
+    if (p->bytewise)
+        return;
+    size_t cut = p->split > p->sent ? p->split - p->sent : 0;
+    p->sent += bytes.len;
+    if (cut > 0 && cut < bytes.len) {
+        send_piece(p, str_sub(bytes, 0, cut));
+        bytes = str_skip(bytes, cut);
+    }
+    send_piece(p, bytes);
+}
+
+/* ---- what was replied ---- */
+
+static void note_command(struct play *p, struct str line)
+{
+    struct str tag, name;
+    struct tag *t = &p->tags[p->tag_count % TAGS_MAX];
+    ptrdiff_t end = str_find_byte(line, '\r');
+    if (end >= 0)
+        line.len = (size_t)end;
+    if (!str_split(&line, ' ', &tag) || !str_split(&line, ' ', &name) ||
+        !str_to_c(tag, t->name, sizeof t->name))
+        return;
+    if (str_eq_nocase(name, STR("UID")) && !str_split(&line, ' ', &name))
+        return;
+    for (size_t i = 0; i < imap_command_count; i++) {
+        if (!str_eq_nocase(name, str_from_c(imap_commands[i].name)))
+            continue;
+        t->row = i;
+        p->tag_count++;
+    }
+}
+
+static bool is_reply(struct str rest, enum imap_code code)
+{
+    const struct imap_reply *r = imap_reply_of(code);
+    char start[200];
+    if (code == IMAP_OK)
+        return str_starts(rest, STR("OK ")) && !str_starts(rest, STR("OK [EXPUNGE"));
+    if (code == IMAP_BAD)
+        return str_starts(rest, STR("BAD ")) && str_find(rest, STR("makes no sense")) < 0;
+    if (r->code)
+        snprintf(start, sizeof start, "%s [%s] %s", r->status, r->code, r->words);
+    else
+        snprintf(start, sizeof start, "%s %s", r->status, r->words);
+    return str_starts(rest, str_from_c(start));
+}
+
+static void note_reply(struct play *p, struct str line)
+{
+    struct str tag;
+    if (!str_split(&line, ' ', &tag))
+        return;
+    for (size_t i = 0; i < p->tag_count && i < TAGS_MAX; i++)
+        for (int code = 0; str_eq(tag, str_from_c(p->tags[i].name)) && code < IMAP_CODE_COUNT;
+             code++)
+            if (is_reply(line, (enum imap_code)code))
+                given[p->tags[i].row] |= IMAP_REPLY(code);
+}
+
+/* ---- comparing ---- */
+
+static void expect(struct play *p, struct str want, bool whole_line)
+{
+    struct str have = buf_str(&p->output);
+    ptrdiff_t end = str_find(have, STR("\r\n"));
+    if (end < 0)
+        broken(p, "nothing said", want);
+    have.len = (size_t)end;
+    bool open = str_ends(want, STR("..."));
+    if (open)
+        want.len -= 3;
+    if (open ? !str_starts(have, want) : !str_eq(have, want))
+        broken(p, "said", have);
+    if (whole_line)
+        note_reply(p, have);
+    buf_consume(&p->output, (size_t)end + 2);
+}
+
+/* ---- the world ---- */
+
+static uint32_t number_of(struct str s)
+{
+    uint64_t value = 0;
+    (void)str_to_u64(s, UINT32_MAX, &value);
+    return (uint32_t)value;
+}
+
+static void act_on_mailbox(struct play *p, struct str verb, struct str rest)
+{
+    struct str name, uid;
+    struct owner *o = &p->owner;
+    if (!str_split(&rest, ' ', &name))
+        broken(p, "no mailbox", verb);
+    struct owner_mailbox *m = owner_find(o, name);
+    if (!m)
+        broken(p, "no mailbox", name);
+    if (str_eq(verb, STR("deliver"))) {
+        owner_deliver(o, m, STR("Subject: new\r\n\r\nnew\r\n"));
+    } else if (str_eq(verb, STR("flags")) && str_split(&rest, ' ', &uid)) {
+        owner_set_flags(o, m, number_of(uid), (uint8_t)number_of(rest));
+    } else if (str_eq(verb, STR("expunge"))) {
+        owner_expunge(o, m, number_of(rest));
+    } else if (str_eq(verb, STR("fill"))) {
+        for (uint32_t n = number_of(rest); n > 0; n--)
+            owner_deliver(o, m, STR("Subject: many\r\n\r\nmany\r\n"));
+    } else {
+        broken(p, "unknown act", verb);
+    }
+}
+
+/* `vanish MAILBOX UID`: gone, but nobody has told the engine yet. */
+static void vanish(struct play *p, struct str rest)
+{
+    struct str name;
+    struct owner_mailbox *selected = p->owner.selected;
+    (void)str_split(&rest, ' ', &name);
+    p->owner.selected = NULL;
+    owner_expunge(&p->owner, owner_find(&p->owner, name), number_of(rest));
+    p->owner.selected = selected;
+}
+
+static void act(struct play *p, struct str line)
+{
+    struct str verb, kind;
+    if (!str_split(&line, ' ', &verb))
+        broken(p, "empty act", line);
+    if (str_eq(verb, STR("fail"))) {
+        (void)str_split(&line, ' ', &kind);
+        p->owner.fail_kind = owner_kind_of(kind);
+        p->owner.fail_code = owner_code_of(line);
+        if (!p->owner.fail_kind || p->owner.fail_code == IMAP_CODE_COUNT)
+            broken(p, "unknown kind or code", line);
+    } else if (str_eq(verb, STR("vanish"))) {
+        vanish(p, line);
+    } else if (str_eq(verb, STR("wait"))) {
+        p->owner.now.mono_ms += number_of(line) * 1000LL;
+        imap_server_tick(p->owner.engine, p->owner.now);
+    } else if (str_eq(verb, STR("shutdown"))) {
+        imap_server_shutdown(p->owner.engine, "Shutting down");
+    } else if (str_eq(verb, STR("tls"))) {
+        if (!p->owner.tls_wanted)
+            broken(p, "no STARTTLS", line);
+        imap_server_tls_started(p->owner.engine, STR("PLAIN SCRAM-SHA-256-PLUS"));
+    } else if (str_eq(verb, STR("gone"))) {
+        imap_notify_mailbox_gone(p->owner.engine);
+    } else if (str_eq(verb, STR("closed"))) {
+        if (!p->owner.closed || p->output.len)
+            broken(p, "not closed", buf_str(&p->output));
+    } else if (str_eq(verb, STR("silent"))) {
+        if (p->output.len)
+            broken(p, "not silent", buf_str(&p->output));
+    } else if (str_eq(verb, STR("aborted"))) {
+        if (p->owner.aborted != number_of(line))
+            broken(p, "aborts", line);
+    } else if (!str_eq(verb, STR("session"))) {
+        act_on_mailbox(p, verb, line);
+    }
+    settle(p);
+}
+
+/* ---- a dialogue ---- */
+
+static struct imap_config config_of(struct str text)
+{
+    struct imap_config config = {.host_name = "mail.demo.test",
+                                 .mechanisms = STR("PLAIN SCRAM-SHA-256"),
+                                 .append_size_max = 100000};
+    bool clear = str_find(text, STR("@ session clear")) >= 0;
+    config.authenticated = str_find(text, STR("@ session mailroom")) >= 0;
+    config.clear_login = str_find(text, STR("@ session loopback")) >= 0;
+    config.tls_offered = clear || config.clear_login;
+    config.tls_active = str_find(text, STR("@ session tls")) >= 0;
+    return config;
+}
+
+static void unescape(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '\\' && i + 1 < s.len) {
+            c = s.ptr[++i];
+            c = (char)(c == 'r' ? '\r' : c == 'n' ? '\n' : c == '0' ? 0 : c);
+        }
+        buf_append_byte(out, c);
+    }
+}
+
+static void play_line(struct play *p, struct str line)
+{
+    struct str words = str_skip(line, 3);
+    struct buf bytes;
+    buf_init(&bytes, FILE_SIZE_MAX);
+    if (str_starts(line, STR("C: "))) {
+        note_command(p, words);
+        buf_append_str(&bytes, words);
+        buf_append_str(&bytes, STR("\r\n"));
+        send(p, buf_str(&bytes));
+    } else if (str_starts(line, STR("C> "))) {
+        unescape(&bytes, words);
+        note_command(p, buf_str(&bytes));
+        send(p, buf_str(&bytes));
+    } else if (str_starts(line, STR("S: "))) {
+        expect(p, words, true);
+    } else if (str_starts(line, STR("S:"))) {
+        expect(p, STR(""), false);
+    } else if (str_starts(line, STR("@ "))) {
+        act(p, str_skip(line, 2));
+    } else if (!str_empty(line) && line.ptr[0] != '#') {
+        broken(p, "no line of a dialogue", line);
+    }
+    buf_release(&bytes);
+}
+
+/* Returns how many bytes the client sent. */
+static size_t play(const char *name, struct str text, size_t split, bool bytewise, bool few)
+{
+    static struct play p;
+    struct str line;
+    struct imap_config config = config_of(text);
+    p = (struct play){.name = name, .split = split, .bytewise = bytewise};
+    buf_init(&p.unread, 1 << 22);
+    buf_init(&p.output, 1 << 22);
+    owner_init(&p.owner, &config);
+    p.owner.few = few;
+    settle(&p);
+    while (str_split(&text, '\n', &line)) {
+        p.line++;
+        play_line(&p, line);
+    }
+    if (p.output.len)
+        broken(&p, "said more", buf_str(&p.output));
+    buf_release(&p.unread);
+    buf_release(&p.output);
+    owner_release(&p.owner);
+    return p.sent;
+}
+
+struct file {
+    char name[256];
+    char *text;
+    size_t size;
+};
+
+static struct file files[FILES_MAX];
+static size_t file_count;
+
+static int load_dialogues(void **state)
+{
+    char path[4096];
+    struct dirent *entry;
+    const char *root = getenv("POSTERN_SOURCE_ROOT");
+    (void)state;
+    snprintf(path, sizeof path, "%s/src/proto/imap/dialogues", root ? root : ".");
+    DIR *folder = opendir(path);
+    assert_non_null(folder);
+    while ((entry = readdir(folder))) {
+        char file_path[8192];
+        struct file *f = &files[file_count];
+        if (!str_ends(str_from_c(entry->d_name), STR(".dlg")))
+            continue;
+        snprintf(f->name, sizeof f->name, "%s", entry->d_name);
+        snprintf(file_path, sizeof file_path, "%s/%s", path, entry->d_name);
+        FILE *file = fopen(file_path, "rb");
+        assert_non_null(file);
+        f->text = malloc(FILE_SIZE_MAX);
+        f->size = fread(f->text, 1, FILE_SIZE_MAX, file);
+        fclose(file);
+        assert_true(++file_count < FILES_MAX);
+    }
+    closedir(folder);
+    assert_true(file_count > 0);
+    return 0;
+}
+
+static int free_dialogues(void **state)
+{
+    (void)state;
+    while (file_count > 0)
+        free(files[--file_count].text);
+    return 0;
+}
+
+static void dialogues_go_as_written(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < file_count; i++)
+        play(files[i].name, str_make(files[i].text, files[i].size), 0, false, false);
+}
+
+static void dialogues_go_so_one_octet_at_a_time(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < file_count; i++)
+        play(files[i].name, str_make(files[i].text, files[i].size), 0, true, false);
+}
+
+static void dialogues_go_so_with_a_slow_owner(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < file_count; i++)
+        play(files[i].name, str_make(files[i].text, files[i].size), 0, false, true);
+}
+
+static void dialogues_go_so_wherever_they_are_cut(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < file_count; i++) {
+        struct str text = str_make(files[i].text, files[i].size);
+        size_t size = play(files[i].name, text, 0, false, false);
+        size_t step = size / SPLITS_MAX + 1;
+        for (size_t split = 1; split < size; split += step)
+            play(files[i].name, text, split, false, false);
+    }
+}
+
+static void every_reply_of_every_row_has_been_given(void **state)
+{
+    size_t replies = 0;
+    size_t missing = 0;
+    (void)state;
+    for (size_t i = 0; i < imap_command_count; i++) {
+        for (int code = 0; code < IMAP_CODE_COUNT; code++) {
+            if (!(imap_commands[i].replies & IMAP_REPLY(code)))
+                continue;
+            const struct imap_reply *r = imap_reply_of((enum imap_code)code);
+            replies++;
+            if (given[i] & IMAP_REPLY(code))
+                continue;
+            missing++;
+            fprintf(stderr, "%s was never answered %s [%s] (%d)\n", imap_commands[i].name,
+                    r->status, r->code ? r->code : "", code);
+        }
+    }
+    printf("%zu rows, %zu replies, %zu never given\n", imap_command_count, replies, missing);
+    assert_int_equal(missing, 0);
+}
+
+static void an_idle_engine_is_small(void **state)
+{
+    (void)state;
+    assert_true(sizeof(struct imap_server) < 1024);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(dialogues_go_as_written),
+        cmocka_unit_test(dialogues_go_so_one_octet_at_a_time),
+        cmocka_unit_test(dialogues_go_so_with_a_slow_owner),
+        cmocka_unit_test(dialogues_go_so_wherever_they_are_cut),
+        cmocka_unit_test(every_reply_of_every_row_has_been_given),
+        cmocka_unit_test(an_idle_engine_is_small),
+    };
+    return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);
+}
