@@ -1,0 +1,596 @@
+/* The keeper as a role, with a warden, an edge, a vault and an operator that are this test. */
+#include "roles/keeper.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <openssl/pem.h>
+#include <openssl/sha.h>
+
+#include "base/testing.h"
+#include "codec/base64.h"
+#include "io/socket.h"
+
+struct world {
+    char folder[64];
+    char config[1024];
+    struct loop *loop;
+    struct log log;
+    struct role *keeper;
+    struct link *warden, *edge, *vault, *operator;
+    int ready, waiting, rotated;
+    struct capability_keys keys;
+
+    /* What the last call brought. */
+    enum status_code status;
+    uint8_t outcome;
+    uint64_t account;
+    uint64_t id;
+    size_t count;
+    struct buf data, login, capability, text;
+};
+
+/* ---- The others
+ * --------------------------------------------------------------------------------------- */
+
+static void on_ready(void *context, struct channel *from)
+{
+    (void)from;
+    ((struct world *)context)->ready++;
+}
+
+static void on_capability_key(void *context, struct channel *from,
+                              const struct ipc_capability_key_in *in)
+{
+    struct world *w = context;
+    (void)from;
+    assert_true(capability_keys_add(&w->keys, in->key));
+}
+
+static void on_ended(void *owner, enum status_code why, const char *words)
+{
+    (void)owner;
+    (void)why;
+    (void)words;
+}
+
+static const struct ipc_handlers handlers = {.ready = on_ready,
+                                             .capability_key = on_capability_key};
+
+static struct link *connect_to(struct world *w, int fd, enum ipc_role self)
+{
+    return link_open(&(struct link_setup){.loop = w->loop,
+                                          .fd = fd,
+                                          .self = self,
+                                          .peer = ROLE_KEEPER,
+                                          .handlers = &handlers,
+                                          .context = w,
+                                          .owner = w,
+                                          .ended = on_ended});
+}
+
+static struct link *introduce(struct world *w, enum ipc_role self)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    ipc_peer_note(link_channel(w->warden), &(struct ipc_peer_in){.role = self, .fd = fds[0]});
+    return connect_to(w, fds[1], self);
+}
+
+static void start_keeper(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    w->keeper = role_new(&keeper_plan, 0, w->loop, fds[0], &w->log);
+    assert_non_null(w->keeper);
+    w->warden = connect_to(w, fds[1], ROLE_WARDEN);
+    w->ready = 0;
+    ipc_config_note(link_channel(w->warden),
+                    &(struct ipc_config_in){.text = str_from_c(w->config)});
+    while (w->ready == 0)
+        loop_turn(w->loop, true);
+    w->edge = introduce(w, ROLE_EDGE);
+    w->vault = introduce(w, ROLE_VAULT);
+    w->operator= introduce(w, ROLE_OPERATOR);
+    unsigned keys = w->keys.count;
+    while (w->keys.count == keys)
+        loop_turn(w->loop, true);
+}
+
+static void stop_keeper(struct world *w)
+{
+    link_close(w->edge);
+    link_close(w->vault);
+    link_close(w->operator);
+    role_free(w->keeper);
+    link_close(w->warden);
+}
+
+static void open_world(struct world *w)
+{
+    char path[128];
+    memset(w, 0, sizeof *w);
+    snprintf(w->folder, sizeof w->folder, "/tmp/postern-keeper-XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    snprintf(path, sizeof path, "%s/keeper", w->folder);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(w->config, sizeof w->config,
+             "hostname mail.a.test\ndata %s\nlogin-domain a.test\n"
+             "listen mx 127.0.0.1:25 {\n    tls no\n}\n",
+             w->folder);
+    for (struct buf *b = &w->data; b <= &w->text; b++)
+        buf_init(b, 1 << 20);
+    w->loop = loop_new();
+    log_init(&w->log, memfd_create("log", MFD_CLOEXEC), ROLE_KEEPER);
+    start_keeper(w);
+}
+
+/* No password of these tests may ever be in the log. */
+static void check_log(struct world *w)
+{
+    struct buf log;
+    char piece[4096];
+    ssize_t n;
+    buf_init(&log, 1 << 20);
+    assert_int_equal(lseek(w->log.fd, 0, SEEK_SET), 0);
+    while ((n = read(w->log.fd, piece, sizeof piece)) > 0)
+        buf_append(&log, piece, (size_t)n);
+    assert_true(str_find(buf_str(&log), STR("pencil")) < 0);
+    assert_true(str_find(buf_str(&log), STR("mallory")) < 0);
+    buf_release(&log);
+}
+
+static void close_world(struct world *w)
+{
+    char path[160];
+    stop_keeper(w);
+    check_log(w);
+    loop_free(w->loop);
+    close(w->log.fd);
+    for (struct buf *b = &w->data; b <= &w->text; b++)
+        buf_release(b);
+    snprintf(path, sizeof path, "%s/keeper/secrets.db", w->folder);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/keeper", w->folder);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(w->folder), 0);
+}
+
+static void wait_for_reply(struct world *w, uint32_t call)
+{
+    assert_int_not_equal(call, 0);
+    while (w->waiting > 0)
+        loop_turn(w->loop, true);
+}
+
+/* ---- Calls
+ * ------------------------------------------------------------------------------------------- */
+
+static void set_buf(struct buf *b, struct str s)
+{
+    buf_clear(b);
+    buf_append_str(b, s);
+}
+
+static void on_result(struct world *w, enum status_code status, const struct ipc_sasl_result *r)
+{
+    w->waiting--;
+    w->status = status;
+    if (status != STATUS_OK)
+        return;
+    w->outcome = r->outcome;
+    w->account = r->account;
+    set_buf(&w->data, r->data);
+    set_buf(&w->login, r->login);
+    set_buf(&w->capability, r->capability);
+}
+
+static void on_start(void *context, enum status_code status, const struct ipc_sasl_start_out *out)
+{
+    on_result(context, status, out ? &out->result : NULL);
+}
+
+static void on_step(void *context, enum status_code status, const struct ipc_sasl_step_out *out)
+{
+    on_result(context, status, out ? &out->result : NULL);
+}
+
+static uint32_t start(struct world *w, uint64_t session, const char *mechanism, const char *peer,
+                      uint8_t protocol, struct str initial)
+{
+    w->waiting++;
+    return ipc_sasl_start_call(link_channel(w->edge),
+                               &(struct ipc_sasl_start_in){.session = session,
+                                                           .protocol = protocol,
+                                                           .mechanism = str_from_c(mechanism),
+                                                           .has_initial = initial.len > 0,
+                                                           .initial = initial,
+                                                           .peer = str_from_c(peer),
+                                                           .trace_id = STR("t1")},
+                               on_start, w);
+}
+
+static uint8_t step(struct world *w, uint64_t session, struct str response)
+{
+    w->waiting++;
+    wait_for_reply(w,
+                   ipc_sasl_step_call(link_channel(w->edge),
+                                      &(struct ipc_sasl_step_in){session, response}, on_step, w));
+    return w->outcome;
+}
+
+static uint8_t plain_from(struct world *w, const char *peer, uint8_t protocol, const char *user,
+                          const char *password)
+{
+    char message[256];
+    int size = snprintf(message, sizeof message, "%c%s%c%s", 0, user, 0, password);
+    wait_for_reply(w, start(w, 1, "PLAIN", peer, protocol, str_make(message, (size_t)size)));
+    assert_int_equal(w->status, STATUS_OK);
+    return w->outcome;
+}
+
+static uint8_t plain(struct world *w, const char *user, const char *password)
+{
+    return plain_from(w, "10.0.0.1", LISTEN_IMAP, user, password);
+}
+
+static void on_set(void *context, enum status_code status, const struct ipc_password_set_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+}
+
+static enum status_code set(struct world *w, uint64_t account, const char *login, const char *label,
+                            const char *password)
+{
+    w->waiting++;
+    wait_for_reply(w, ipc_password_set_call(
+                          link_channel(w->operator),
+                          &(struct ipc_password_set_in){.account = account,
+                                                        .login = str_from_c(login),
+                                                        .kind = label != NULL,
+                                                        .label = text_from(str_from_c(label)),
+                                                        .password = str_from_c(password)},
+                          on_set, w));
+    return w->status;
+}
+
+static void on_list(void *context, enum status_code status, const struct ipc_password_list_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    assert_int_equal(status, STATUS_OK);
+    w->count = out->passwords_count;
+    if (w->count > 0)
+        w->id = out->passwords[w->count - 1].id;
+}
+
+static size_t list(struct world *w, uint64_t account)
+{
+    w->waiting++;
+    wait_for_reply(w, ipc_password_list_call(link_channel(w->operator),
+                                             &(struct ipc_password_list_in){account}, on_list, w));
+    return w->count;
+}
+
+static void on_removed(void *context, enum status_code status,
+                       const struct ipc_password_remove_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+}
+
+static enum status_code remove_password(struct world *w, uint64_t account, uint64_t id)
+{
+    w->waiting++;
+    wait_for_reply(w, ipc_password_remove_call(link_channel(w->operator),
+                                               &(struct ipc_password_remove_in){account, id},
+                                               on_removed, w));
+    return w->status;
+}
+
+static void on_disabled(void *context, enum status_code status,
+                        const struct ipc_login_disable_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+}
+
+static void disable(struct world *w, uint64_t account, bool disabled)
+{
+    w->waiting++;
+    wait_for_reply(w, ipc_login_disable_call(link_channel(w->operator),
+                                             &(struct ipc_login_disable_in){account, disabled},
+                                             on_disabled, w));
+    assert_int_equal(w->status, STATUS_OK);
+}
+
+/* ---- Tests
+ * -------------------------------------------------------------------------------------------- */
+
+enum { CHALLENGE, SUCCESS, WRONG, TEMPORARY, MALFORMED, ABORTED };
+
+static void a_right_password_brings_a_capability(void **state)
+{
+    (void)state;
+    struct world w;
+    struct capability c;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(plain(&w, "Alice@A.test", "pencil"), SUCCESS);
+    assert_int_equal(w.account, 7);
+    assert_true(str_eq(buf_str(&w.login), STR("alice@a.test")));
+    assert_true(capability_check(&w.keys, buf_str(&w.capability), loop_now(w.loop), &c));
+    assert_int_equal(c.account, 7);
+    assert_int_equal(c.rights, CAPABILITY_CHANGE_MAIL);
+    /* The domain may be left out; submission has no right to change mail. */
+    assert_int_equal(plain_from(&w, "::1", LISTEN_SUBMISSION, "alice", "pencil"), SUCCESS);
+    assert_int_equal(w.capability.len, 0);
+    close_world(&w);
+}
+
+static void wrong_names_and_passwords_are_alike(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil2"), WRONG);
+    assert_int_equal(w.account, 0);
+    assert_int_equal(plain(&w, "mallory", "pencil"), WRONG);
+    assert_int_equal(plain(&w, "", "pencil"), MALFORMED);
+    wait_for_reply(&w, start(&w, 1, "CRAM-MD5", "10.0.0.1", LISTEN_IMAP, STR("x")));
+    assert_int_equal(w.outcome, MALFORMED);
+    assert_int_equal(step(&w, 99, STR("x")), MALFORMED);
+    close_world(&w);
+}
+
+static void passwords_come_and_go(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(set(&w, 7, "alice@a.test", "phone", "pencil-app"), STATUS_OK);
+    assert_int_equal(set(&w, 7, "alice@a.test", "phone", "pencil-app"), STATUS_EXISTS);
+    assert_int_equal(set(&w, 8, "alice@a.test", NULL, "pencil"), STATUS_EXISTS);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, ""), STATUS_INVALID);
+    assert_int_equal(list(&w, 7), 2);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS); /* from the cache */
+    assert_int_equal(plain(&w, "alice", "pencil-app"), SUCCESS);
+    /* Over a restart too. */
+    stop_keeper(&w);
+    start_keeper(&w);
+    assert_int_equal(plain(&w, "alice", "pencil-app"), SUCCESS);
+    disable(&w, 7, true);
+    assert_int_equal(plain(&w, "alice", "pencil-app"), WRONG);
+    assert_int_equal(plain(&w, "alice", "pencil"), WRONG);
+    disable(&w, 7, false);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    assert_int_equal(remove_password(&w, 7, w.id), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil-app"), WRONG);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil-new"), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil"), WRONG);
+    assert_int_equal(plain(&w, "alice", "pencil-new"), SUCCESS);
+    assert_int_equal(remove_password(&w, 7, 0), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil-new"), WRONG);
+    assert_int_equal(list(&w, 7), 0);
+    close_world(&w);
+}
+
+/* RFC 5802 §3 from the client's side. */
+static void scram_final(struct buf *out, struct str password, struct str bare, struct str first)
+{
+    uint8_t salted[32], client[32], stored[32], signature[32];
+    struct str rest = first, nonce, salt64, count;
+    uint64_t iterations = 0;
+    struct buf auth, salt;
+    buf_init(&auth, 4096);
+    buf_init(&salt, 64);
+    assert_true(str_split(&rest, ',', &nonce) && str_split(&rest, ',', &salt64) &&
+                str_split(&rest, ',', &count));
+    assert_true(base64_decode(&salt, str_skip(salt64, 2)) &&
+                str_to_u64(str_skip(count, 2), 1000000, &iterations));
+    buf_printf(out, "c=biws,%.*s", STR_ARG(nonce));
+    buf_printf(&auth, "%.*s,%.*s,%.*s", STR_ARG(bare), STR_ARG(first), STR_ARG(buf_str(out)));
+    PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
+                      (int)salt.len, (int)iterations, EVP_sha256(), 32, salted);
+    HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Client Key", 10, client, NULL);
+    SHA256(client, 32, stored);
+    HMAC(EVP_sha256(), stored, 32, (const unsigned char *)auth.ptr, auth.len, signature, NULL);
+    for (int i = 0; i < 32; i++)
+        client[i] ^= signature[i];
+    buf_printf(out, ",p=");
+    base64_encode(out, str_make(client, 32));
+    buf_release(&auth);
+    buf_release(&salt);
+}
+
+static uint8_t scram(struct world *w, const char *user, const char *password)
+{
+    struct buf message, final;
+    buf_init(&message, 256);
+    buf_init(&final, 1024);
+    buf_printf(&message, "n,,n=%s,r=clientnonce", user);
+    wait_for_reply(w, start(w, 5, "SCRAM-SHA-256", "10.0.0.1", LISTEN_IMAPS, buf_str(&message)));
+    assert_int_equal(w->outcome, CHALLENGE);
+    scram_final(&final, str_from_c(password), str_skip(buf_str(&message), 3), buf_str(&w->data));
+    step(w, 5, buf_str(&final));
+    if (w->outcome == CHALLENGE)
+        step(w, 5, STR(""));
+    buf_release(&message);
+    buf_release(&final);
+    return w->outcome;
+}
+
+static void scram_takes_any_password_of_the_account(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(set(&w, 7, "alice@a.test", "phone", "pencil-app"), STATUS_OK);
+    assert_int_equal(scram(&w, "alice", "pencil"), SUCCESS);
+    assert_int_equal(w.account, 7);
+    assert_int_equal(w.capability.len, CAPABILITY_SIZE);
+    assert_int_equal(scram(&w, "alice@a.test", "pencil-app"), SUCCESS);
+    assert_int_equal(scram(&w, "alice", "pencil-x"), WRONG);
+    assert_int_equal(scram(&w, "mallory", "pencil"), WRONG);
+    disable(&w, 7, true);
+    assert_int_equal(scram(&w, "alice", "pencil"), WRONG);
+    close_world(&w);
+}
+
+static void guessing_is_held_up_and_others_are_not(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(plain_from(&w, "10.9.9.9", LISTEN_IMAP, "alice", "pencil"), SUCCESS);
+    for (int i = 0; i <= THROTTLE_ADDRESS_FREE; i++)
+        assert_int_equal(scram(&w, "alice", "pencil-x"), WRONG);
+    assert_int_equal(plain(&w, "alice", "pencil"), TEMPORARY);
+    assert_int_equal(plain(&w, "mallory", "pencil"), TEMPORARY);
+    /* The name waits elsewhere too, but not where its owner has been before. */
+    assert_int_equal(plain_from(&w, "10.8.8.8", LISTEN_IMAP, "alice", "pencil"), TEMPORARY);
+    assert_int_equal(plain_from(&w, "10.9.9.9", LISTEN_IMAP, "alice", "pencil"), SUCCESS);
+    assert_int_equal(plain_from(&w, "local", LISTEN_IMAP, "alice", "pencil"), SUCCESS);
+    close_world(&w);
+}
+
+static void an_exchange_can_be_given_up_at_any_time(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    wait_for_reply(&w, start(&w, 1, "LOGIN", "10.0.0.1", LISTEN_IMAP, STR("")));
+    assert_int_equal(w.outcome, CHALLENGE);
+    assert_true(str_eq(buf_str(&w.data), STR("Username:")));
+    ipc_sasl_abort_note(link_channel(w.edge), &(struct ipc_sasl_abort_in){1});
+    assert_int_equal(step(&w, 1, STR("alice")), MALFORMED);
+    /* While a hasher is at work. */
+    uint32_t call = start(&w, 2, "PLAIN", "10.0.0.1", LISTEN_IMAP, STR("\0alice\0pencil"));
+    ipc_sasl_abort_note(link_channel(w.edge), &(struct ipc_sasl_abort_in){2});
+    wait_for_reply(&w, call);
+    assert_int_equal(w.outcome, ABORTED);
+    /* By the edge's end. */
+    call = start(&w, 3, "PLAIN", "10.0.0.1", LISTEN_IMAP, STR("\0alice\0pencil"));
+    loop_turn(w.loop, true);
+    link_close(w.edge);
+    assert_int_equal(w.status, STATUS_GONE);
+    w.edge = introduce(&w, ROLE_EDGE);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    /* By the keeper's. */
+    start(&w, 4, "PLAIN", "10.0.0.1", LISTEN_IMAP, STR("\0alice\0pencil-x"));
+    loop_turn(w.loop, true);
+    close_world(&w);
+}
+
+static void on_tickets(void *context, enum status_code status,
+                       const struct ipc_ticket_keys_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    assert_int_equal(status, STATUS_OK);
+    w->count = out->keys.len;
+}
+
+static void on_metrics(void *context, enum status_code status, const struct ipc_metrics_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    assert_int_equal(status, STATUS_OK);
+    set_buf(&w->text, out->text);
+}
+
+static void an_edge_gets_ticket_keys_and_metrics(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    w.waiting++;
+    wait_for_reply(&w, ipc_ticket_keys_call(link_channel(w.edge), on_tickets, &w));
+    assert_int_equal(w.count, TLS_TICKET_KEY_SIZE);
+    assert_int_equal(plain(&w, "alice", "pencil"), WRONG);
+    w.waiting++;
+    wait_for_reply(&w, ipc_metrics_call(link_channel(w.edge), on_metrics, &w));
+    assert_true(
+        str_find(buf_str(&w.text), STR("postern_keeper_logins_total{outcome=\"wrong\"} 1\n")) >= 0);
+    close_world(&w);
+}
+
+static void on_signed(void *context, enum status_code status, const struct ipc_sign_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+    w->count = status == STATUS_OK ? out->signature.len : 0;
+}
+
+static int key_file(void)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    int fd = memfd_create("key", MFD_CLOEXEC);
+    BIO *bio = BIO_new(BIO_s_mem());
+    char *pem;
+    PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
+    long size = BIO_get_mem_data(bio, &pem);
+    assert_int_equal(write(fd, pem, (size_t)size), size);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    BIO_free(bio);
+    EVP_PKEY_free(key);
+    return fd;
+}
+
+static void it_signs_on_the_signing_channel(void **state)
+{
+    (void)state;
+    struct world w;
+    int fds[2];
+    struct ipc_sign_in in = {
+        .key = 2, .algorithm = SIGN_ECDSA, .digest = STR("0123456789abcdef0123456789abcdef")};
+    open_world(&w);
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    ipc_key_file_note(link_channel(w.warden), &(struct ipc_key_file_in){2, key_file()});
+    ipc_sign_channel_note(link_channel(w.warden), &(struct ipc_sign_channel_in){0, fds[0]});
+    struct link *signing = connect_to(&w, fds[1], ROLE_EDGE);
+    w.waiting++;
+    wait_for_reply(&w, ipc_sign_call(link_channel(signing), &in, on_signed, &w));
+    assert_int_equal(w.status, STATUS_OK);
+    assert_true(w.count > 60);
+    in.key = 1;
+    w.waiting++;
+    wait_for_reply(&w, ipc_sign_call(link_channel(signing), &in, on_signed, &w));
+    assert_int_equal(w.status, STATUS_NOT_FOUND);
+    link_close(signing);
+    loop_turn(w.loop, false);
+    close_world(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_right_password_brings_a_capability),
+        cmocka_unit_test(wrong_names_and_passwords_are_alike),
+        cmocka_unit_test(passwords_come_and_go),
+        cmocka_unit_test(scram_takes_any_password_of_the_account),
+        cmocka_unit_test(guessing_is_held_up_and_others_are_not),
+        cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
+        cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
+        cmocka_unit_test(it_signs_on_the_signing_channel),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
