@@ -118,7 +118,7 @@ static const struct {
 
 /* ---- State, replies, events --------------------------------------------------------------- */
 
-void server_set_state(struct pop3_server *e, enum state state)
+void pop3_server_set_state(struct pop3_server *e, enum state state)
 {
     static const unsigned edges[STATE_COUNT] = {
         [STATE_AUTHORIZATION] =
@@ -152,7 +152,7 @@ static bool counts_as_error(enum reply kind)
            kind == REPLY_TOO_LONG;
 }
 
-void server_reply(struct pop3_server *e, enum reply kind, const char *format, ...)
+void pop3_server_reply(struct pop3_server *e, enum reply kind, const char *format, ...)
 {
     va_list args;
     count_reply(e, kind);
@@ -162,14 +162,14 @@ void server_reply(struct pop3_server *e, enum reply kind, const char *format, ..
     va_end(args);
     buf_append_str(&e->out, STR("\r\n"));
     if (counts_as_error(kind) && ++e->errors >= LIMIT_POP3_ERRORS)
-        server_close(e, POP3_CLOSE_ERRORS);
+        pop3_server_close(e, POP3_CLOSE_ERRORS);
 }
 
-void server_close(struct pop3_server *e, enum pop3_close reason)
+void pop3_server_close(struct pop3_server *e, enum pop3_close reason)
 {
     if (e->state == STATE_CLOSED)
         return;
-    server_set_state(e, STATE_CLOSED);
+    pop3_server_set_state(e, STATE_CLOSED);
     e->close_reason = reason;
     e->job = JOB_NONE;
     e->asking = false;
@@ -177,19 +177,19 @@ void server_close(struct pop3_server *e, enum pop3_close reason)
     buf_wipe(&e->user);
 }
 
-void server_tell(struct pop3_server *e, struct pop3_event event)
+void pop3_server_tell(struct pop3_server *e, struct pop3_event event)
 {
     invariant(!e->has_event);
     e->event = event;
     e->has_event = true;
 }
 
-void server_ask(struct pop3_server *e, struct pop3_event event)
+void pop3_server_ask(struct pop3_server *e, struct pop3_event event)
 {
     invariant(!e->asking);
     e->asking = true;
     event.token = ++e->token;
-    server_tell(e, event);
+    pop3_server_tell(e, event);
 }
 
 bool server_take_answer(struct pop3_server *e, uint64_t token)
@@ -214,9 +214,9 @@ void server_pump(struct pop3_server *e)
     else if (e->job != JOB_NONE)
         listing_pump(e);
     if (e->out.failed)
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
     if (e->stopping && e->job == JOB_NONE && !e->asking && e->state != STATE_HANDED_OVER)
-        server_close(e, POP3_CLOSE_SHUTDOWN);
+        pop3_server_close(e, POP3_CLOSE_SHUTDOWN);
 }
 
 /* RFC 1939 §3: silence in the TRANSACTION state ends it; the time to log in is not renewed. */
@@ -234,7 +234,7 @@ static void command_capa(struct pop3_server *e, const struct arguments_given *ar
     struct str mechanisms = login_mechanisms(e);
     (void)args;
     (void)now;
-    server_reply(e, REPLY_OK, "capabilities follow");
+    pop3_server_reply(e, REPLY_OK, "capabilities follow");
     buf_append_str(&e->out, STR("TOP\r\nUIDL\r\nPIPELINING\r\nRESP-CODES\r\nAUTH-RESP-CODE\r\n"
                                 "EXPIRE NEVER\r\nUTF8 USER\r\n"));
     if (login_password_allowed(e))
@@ -292,11 +292,11 @@ static void run_line(struct pop3_server *e, struct str line, struct now now)
     struct str text = space < 0 ? STR("") : str_skip(line, end + 1);
     e->command = command;
     if (!command->run)
-        server_reply(e, REPLY_UNKNOWN, "no such command");
+        pop3_server_reply(e, REPLY_UNKNOWN, "no such command");
     else if (!(command->states & 1u << e->state))
-        server_reply(e, REPLY_STATE, "not now");
+        pop3_server_reply(e, REPLY_STATE, "not now");
     else if (str_find_byte(text, '\0') >= 0 || !parse_arguments(command->arguments, text, &args))
-        server_reply(e, REPLY_SYNTAX, "bad arguments");
+        pop3_server_reply(e, REPLY_SYNTAX, "bad arguments");
     else
         command->run(e, &args, now);
 }
@@ -311,12 +311,12 @@ static size_t line_max(const struct pop3_server *e)
 static void line_too_long(struct pop3_server *e)
 {
     if (e->state == STATE_SASL) {
-        server_set_state(e, STATE_AUTHORIZATION);
-        server_tell(e, (struct pop3_event){.type = POP3_SASL_ABORTED});
+        pop3_server_set_state(e, STATE_AUTHORIZATION);
+        pop3_server_tell(e, (struct pop3_event){.type = POP3_SASL_ABORTED});
     } else {
         e->command = &commands[COMMAND_OTHER];
     }
-    server_reply(e, REPLY_TOO_LONG, "line too long");
+    pop3_server_reply(e, REPLY_TOO_LONG, "line too long");
 }
 
 /* A line ends in CRLF; a client that sends a bare LF is understood too. */
@@ -357,7 +357,7 @@ static size_t input_line(struct pop3_server *e, struct str bytes, struct now now
         buf_reserve(&e->line, line_max(e));
     }
     if (!buf_append_str(&e->line, piece)) {
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
     } else if (lf >= 0) {
         struct buf line = e->line;
         buf_init(&e->line, 0);
@@ -399,7 +399,7 @@ struct pop3_server *pop3_server_new_login(const struct pop3_config *config, bool
         return NULL;
     e->deadline_ms = now.mono_ms + config->login_ms;
     if (!buf_printf(&e->out, "+OK %.*s Postern is ready\r\n", STR_ARG(config->hostname)))
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
     return e;
 }
 
@@ -489,7 +489,7 @@ int64_t pop3_deadline(const struct pop3_server *e)
 void pop3_tick(struct pop3_server *e, struct now now)
 {
     if (now.mono_ms >= pop3_deadline(e))
-        server_close(e, POP3_CLOSE_IDLE);
+        pop3_server_close(e, POP3_CLOSE_IDLE);
 }
 
 /* RFC 2595 §4: what the client said in clear may have been said by somebody else. */
@@ -497,7 +497,7 @@ void pop3_tls_started(struct pop3_server *e, struct now now)
 {
     (void)now;
     invariant(e->state == STATE_HANDSHAKE || e->state == STATE_CLOSED);
-    server_set_state(e, STATE_AUTHORIZATION);
+    pop3_server_set_state(e, STATE_AUTHORIZATION);
     e->tls = true;
     e->utf8 = false;
     buf_wipe(&e->user);
@@ -505,7 +505,7 @@ void pop3_tls_started(struct pop3_server *e, struct now now)
 
 void pop3_peer_gone(struct pop3_server *e)
 {
-    server_close(e, POP3_CLOSE_GONE);
+    pop3_server_close(e, POP3_CLOSE_GONE);
 }
 
 void pop3_shutdown(struct pop3_server *e, struct now now)

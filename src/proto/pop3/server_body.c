@@ -13,11 +13,11 @@ enum { READ_SIZE = 32 * 1024, BODY_HIGH = 16 * 1024 };
 static void ask_for_more(struct pop3_server *e)
 {
     uint64_t left = e->maildrop.messages[e->body.message].octets - e->body.from;
-    server_ask(e, (struct pop3_event){.type = POP3_READ,
-                                      .message = e->body.message,
-                                      .messages = e->maildrop.messages,
-                                      .from = e->body.from,
-                                      .size = left < READ_SIZE ? (size_t)left : READ_SIZE});
+    pop3_server_ask(e, (struct pop3_event){.type = POP3_READ,
+                                           .message = e->body.message,
+                                           .messages = e->maildrop.messages,
+                                           .from = e->body.from,
+                                           .size = left < READ_SIZE ? (size_t)left : READ_SIZE});
 }
 
 /* Octets of s up to and with the first CRLF, else all of them. */
@@ -69,9 +69,9 @@ static void start_reply(struct pop3_server *e)
 {
     const struct pop3_message *m = &e->maildrop.messages[e->body.message];
     if (e->body.lines_left == UINT64_MAX)
-        server_reply(e, REPLY_OK, "%" PRIu64 " octets", m->octets);
+        pop3_server_reply(e, REPLY_OK, "%" PRIu64 " octets", m->octets);
     else
-        server_reply(e, REPLY_OK, "top of it");
+        pop3_server_reply(e, REPLY_OK, "top of it");
 }
 
 static void finish(struct pop3_server *e)
@@ -101,7 +101,7 @@ static void start_body(struct pop3_server *e, uint64_t number, uint64_t lines)
     if (!m)
         return;
     if (m->utf8_header && !e->utf8) {
-        server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
+        pop3_server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
         return;
     }
     e->job = JOB_BODY;
@@ -126,11 +126,11 @@ static void read_failed(struct pop3_server *e, enum status_code status)
 {
     e->job = JOB_NONE;
     if (e->body.from > 0)
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
     else if (status_is_temporary(status))
-        server_reply(e, REPLY_TEMPORARY, "the message cannot be read now");
+        pop3_server_reply(e, REPLY_TEMPORARY, "the message cannot be read now");
     else
-        server_reply(e, REPLY_MESSAGE, "the message is gone");
+        pop3_server_reply(e, REPLY_MESSAGE, "the message is gone");
 }
 
 void pop3_answer_read(struct pop3_server *e, uint64_t token, enum status_code status,

@@ -21,13 +21,13 @@ void command_user(struct pop3_server *e, const struct arguments_given *args, str
     (void)now;
     buf_clear(&e->user);
     if (!login_password_allowed(e)) {
-        server_reply(e, REPLY_REFUSED, "not without TLS: say STLS first");
+        pop3_server_reply(e, REPLY_REFUSED, "not without TLS: say STLS first");
         return;
     }
     if (buf_append_str(&e->user, args->text))
-        server_reply(e, REPLY_OK, "now the password");
+        pop3_server_reply(e, REPLY_OK, "now the password");
     else
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
 }
 
 /* RFC 1939 §7: the argument is all of the rest, spaces included; only after USER. */
@@ -35,16 +35,16 @@ void command_pass(struct pop3_server *e, const struct arguments_given *args, str
 {
     (void)now;
     if (e->user.len == 0) {
-        server_reply(e, REPLY_STATE, "say USER first");
+        pop3_server_reply(e, REPLY_STATE, "say USER first");
         return;
     }
     if (!buf_append_str(&e->secret, args->text)) {
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
         return;
     }
-    server_ask(e, (struct pop3_event){.type = POP3_LOGIN,
-                                      .user = text_from(buf_str(&e->user)),
-                                      .password = buf_str(&e->secret)});
+    pop3_server_ask(e, (struct pop3_event){.type = POP3_LOGIN,
+                                           .user = text_from(buf_str(&e->user)),
+                                           .password = buf_str(&e->secret)});
 }
 
 static bool find_mechanism(struct str offered, struct str name, struct str *ret_mechanism)
@@ -63,7 +63,7 @@ static bool decode_secret(struct pop3_server *e, struct str base64)
 {
     size_t size = base64.len / 4 * 3 + 3;
     if (!buf_reserve(&e->secret, size)) {
-        server_close(e, POP3_CLOSE_FAILED);
+        pop3_server_close(e, POP3_CLOSE_FAILED);
         return false;
     }
     return base64_decode(&e->secret, base64);
@@ -79,19 +79,19 @@ void command_auth(struct pop3_server *e, const struct arguments_given *args, str
     struct str text = args->text, name, mechanism;
     (void)now;
     if (!str_split(&text, ' ', &name) || !find_mechanism(login_mechanisms(e), name, &mechanism)) {
-        server_reply(e, REPLY_REFUSED, "no such mechanism here");
+        pop3_server_reply(e, REPLY_REFUSED, "no such mechanism here");
         return;
     }
     bool has_data = name.len < args->text.len;
     if (has_data && !str_eq(text, STR("=")) && (str_empty(text) || !decode_secret(e, text))) {
         buf_wipe(&e->secret);
-        server_reply(e, REPLY_SYNTAX, "not base64");
+        pop3_server_reply(e, REPLY_SYNTAX, "not base64");
         return;
     }
-    server_ask(e, (struct pop3_event){.type = POP3_SASL_START,
-                                      .mechanism = mechanism,
-                                      .has_data = has_data,
-                                      .data = buf_str(&e->secret)});
+    pop3_server_ask(e, (struct pop3_event){.type = POP3_SASL_START,
+                                           .mechanism = mechanism,
+                                           .has_data = has_data,
+                                           .data = buf_str(&e->secret)});
 }
 
 /* RFC 5034 §4: a response is base64, possibly empty; "*" gives up. */
@@ -99,18 +99,19 @@ void login_sasl_line(struct pop3_server *e, struct str line)
 {
     bool aborted = str_eq(line, STR("*"));
     if (!aborted && (str_empty(line) || decode_secret(e, line))) {
-        server_ask(e, (struct pop3_event){.type = POP3_SASL_DATA, .data = buf_str(&e->secret)});
+        pop3_server_ask(e,
+                        (struct pop3_event){.type = POP3_SASL_DATA, .data = buf_str(&e->secret)});
         return;
     }
     if (e->state == STATE_CLOSED)
         return;
     buf_wipe(&e->secret);
-    server_set_state(e, STATE_AUTHORIZATION);
-    server_tell(e, (struct pop3_event){.type = POP3_SASL_ABORTED});
+    pop3_server_set_state(e, STATE_AUTHORIZATION);
+    pop3_server_tell(e, (struct pop3_event){.type = POP3_SASL_ABORTED});
     if (aborted)
-        server_reply(e, REPLY_ABORTED, "given up");
+        pop3_server_reply(e, REPLY_ABORTED, "given up");
     else
-        server_reply(e, REPLY_SYNTAX, "not base64");
+        pop3_server_reply(e, REPLY_SYNTAX, "not base64");
 }
 
 /* RFC 2595 §4. */
@@ -119,12 +120,12 @@ void command_stls(struct pop3_server *e, const struct arguments_given *args, str
     (void)args;
     (void)now;
     if (e->tls || !e->config->starttls) {
-        server_reply(e, REPLY_REFUSED, e->tls ? "TLS is there already" : "no TLS here");
+        pop3_server_reply(e, REPLY_REFUSED, e->tls ? "TLS is there already" : "no TLS here");
         return;
     }
-    server_reply(e, REPLY_OK, "begin TLS");
-    server_set_state(e, STATE_HANDSHAKE);
-    server_tell(e, (struct pop3_event){.type = POP3_STARTTLS});
+    pop3_server_reply(e, REPLY_OK, "begin TLS");
+    pop3_server_set_state(e, STATE_HANDSHAKE);
+    pop3_server_tell(e, (struct pop3_event){.type = POP3_STARTTLS});
 }
 
 /* RFC 6856 §2.1: from here on the client takes messages whose headers are UTF-8. */
@@ -133,13 +134,13 @@ void command_utf8(struct pop3_server *e, const struct arguments_given *args, str
     (void)args;
     (void)now;
     e->utf8 = true;
-    server_reply(e, REPLY_OK, "UTF-8 it is");
+    pop3_server_reply(e, REPLY_OK, "UTF-8 it is");
 }
 
 static void refuse(struct pop3_server *e, enum reply kind, const char *words)
 {
-    server_set_state(e, STATE_AUTHORIZATION);
-    server_reply(e, kind, "%s", words);
+    pop3_server_set_state(e, STATE_AUTHORIZATION);
+    pop3_server_reply(e, kind, "%s", words);
 }
 
 void pop3_answer_login(struct pop3_server *e, uint64_t token, enum pop3_login result,
@@ -151,14 +152,14 @@ void pop3_answer_login(struct pop3_server *e, uint64_t token, enum pop3_login re
     buf_wipe(&e->user);
     switch (result) {
     case POP3_LOGIN_OK:
-        server_reply(e, REPLY_OK, "welcome");
-        server_set_state(e, STATE_HANDED_OVER);
-        server_tell(e, (struct pop3_event){.type = POP3_HANDOVER, .utf8 = e->utf8});
+        pop3_server_reply(e, REPLY_OK, "welcome");
+        pop3_server_set_state(e, STATE_HANDED_OVER);
+        pop3_server_tell(e, (struct pop3_event){.type = POP3_HANDOVER, .utf8 = e->utf8});
         break;
     case POP3_LOGIN_DENIED:
         refuse(e, REPLY_AUTH, "wrong name or password");
         if (++e->logins_failed >= LIMIT_LOGIN_FAILURES)
-            server_close(e, POP3_CLOSE_LOGINS);
+            pop3_server_close(e, POP3_CLOSE_LOGINS);
         break;
     case POP3_LOGIN_MALFORMED:
         refuse(e, REPLY_SYNTAX, "not as the mechanism wants it");
@@ -188,8 +189,8 @@ void pop3_answer_challenge(struct pop3_server *e, uint64_t token, struct str dat
     if (base64.failed) {
         refuse(e, REPLY_TEMPORARY, "try again later");
     } else {
-        server_set_state(e, STATE_SASL);
-        server_reply(e, REPLY_CHALLENGE, "%.*s", STR_ARG(buf_str(&base64)));
+        pop3_server_set_state(e, STATE_SASL);
+        pop3_server_reply(e, REPLY_CHALLENGE, "%.*s", STR_ARG(buf_str(&base64)));
     }
     buf_release(&base64);
     server_pump(e);

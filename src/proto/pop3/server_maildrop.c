@@ -13,7 +13,7 @@ struct pop3_message *maildrop_find(struct pop3_server *e, uint64_t number)
     if (number >= 1 && number <= e->maildrop.count)
         m = &e->maildrop.messages[number - 1];
     if (!m || m->deleted)
-        server_reply(e, REPLY_MESSAGE, "no such message");
+        pop3_server_reply(e, REPLY_MESSAGE, "no such message");
     return m && !m->deleted ? m : NULL;
 }
 
@@ -37,14 +37,14 @@ void command_stat(struct pop3_server *e, const struct arguments_given *args, str
 {
     (void)args;
     (void)now;
-    server_reply(e, REPLY_OK, "%" PRIu32 " %" PRIu64,
-                 e->maildrop.count - count_deleted(&e->maildrop), count_octets(&e->maildrop));
+    pop3_server_reply(e, REPLY_OK, "%" PRIu32 " %" PRIu64,
+                      e->maildrop.count - count_deleted(&e->maildrop), count_octets(&e->maildrop));
 }
 
 static void start_listing(struct pop3_server *e, enum job job)
 {
-    server_reply(e, REPLY_OK, "%" PRIu32 " messages",
-                 e->maildrop.count - count_deleted(&e->maildrop));
+    pop3_server_reply(e, REPLY_OK, "%" PRIu32 " messages",
+                      e->maildrop.count - count_deleted(&e->maildrop));
     e->job = job;
     e->job_next = 0;
 }
@@ -77,7 +77,7 @@ void command_list(struct pop3_server *e, const struct arguments_given *args, str
     }
     const struct pop3_message *m = maildrop_find(e, args->numbers[0]);
     if (m)
-        server_reply(e, REPLY_OK, "%" PRIu64 " %" PRIu64, args->numbers[0], m->octets);
+        pop3_server_reply(e, REPLY_OK, "%" PRIu64 " %" PRIu64, args->numbers[0], m->octets);
 }
 
 /* RFC 1939 §7: 1 to 70 characters that no other message of this maildrop ever has. */
@@ -90,8 +90,8 @@ void command_uidl(struct pop3_server *e, const struct arguments_given *args, str
     }
     const struct pop3_message *m = maildrop_find(e, args->numbers[0]);
     if (m)
-        server_reply(e, REPLY_OK, "%" PRIu64 " %" PRIu32 ".%" PRIu32, args->numbers[0],
-                     e->maildrop.uid_validity, m->uid);
+        pop3_server_reply(e, REPLY_OK, "%" PRIu64 " %" PRIu32 ".%" PRIu32, args->numbers[0],
+                          e->maildrop.uid_validity, m->uid);
 }
 
 void command_dele(struct pop3_server *e, const struct arguments_given *args, struct now now)
@@ -101,7 +101,7 @@ void command_dele(struct pop3_server *e, const struct arguments_given *args, str
     if (!m)
         return;
     m->deleted = true;
-    server_reply(e, REPLY_OK, "marked");
+    pop3_server_reply(e, REPLY_OK, "marked");
 }
 
 void command_rset(struct pop3_server *e, const struct arguments_given *args, struct now now)
@@ -110,14 +110,14 @@ void command_rset(struct pop3_server *e, const struct arguments_given *args, str
     (void)now;
     for (uint32_t i = 0; i < e->maildrop.count; i++)
         e->maildrop.messages[i].deleted = false;
-    server_reply(e, REPLY_OK, "nothing is marked");
+    pop3_server_reply(e, REPLY_OK, "nothing is marked");
 }
 
 void command_noop(struct pop3_server *e, const struct arguments_given *args, struct now now)
 {
     (void)args;
     (void)now;
-    server_reply(e, REPLY_OK, "still here");
+    pop3_server_reply(e, REPLY_OK, "still here");
 }
 
 /* RFC 1939 §6: only here are the marked messages removed. */
@@ -127,14 +127,14 @@ void command_quit(struct pop3_server *e, const struct arguments_given *args, str
     (void)args;
     (void)now;
     if (deleted == 0) {
-        server_reply(e, REPLY_OK, "bye");
-        server_close(e, POP3_CLOSE_QUIT);
+        pop3_server_reply(e, REPLY_OK, "bye");
+        pop3_server_close(e, POP3_CLOSE_QUIT);
         return;
     }
-    server_ask(e, (struct pop3_event){.type = POP3_UPDATE,
-                                      .messages = e->maildrop.messages,
-                                      .count = e->maildrop.count,
-                                      .deleted = deleted});
+    pop3_server_ask(e, (struct pop3_event){.type = POP3_UPDATE,
+                                           .messages = e->maildrop.messages,
+                                           .count = e->maildrop.count,
+                                           .deleted = deleted});
 }
 
 void pop3_answer_update(struct pop3_server *e, uint64_t token, enum status_code status,
@@ -144,8 +144,8 @@ void pop3_answer_update(struct pop3_server *e, uint64_t token, enum status_code 
     if (!server_take_answer(e, token))
         return;
     if (status == STATUS_OK)
-        server_reply(e, REPLY_OK, "the marked messages are removed");
+        pop3_server_reply(e, REPLY_OK, "the marked messages are removed");
     else
-        server_reply(e, REPLY_TEMPORARY, "the marked messages could not be removed");
-    server_close(e, POP3_CLOSE_QUIT);
+        pop3_server_reply(e, REPLY_TEMPORARY, "the marked messages could not be removed");
+    pop3_server_close(e, POP3_CLOSE_QUIT);
 }

@@ -100,14 +100,14 @@ struct pop3_server {
     struct pop3_event event;
 };
 
-void server_set_state(struct pop3_server *e, enum state state);
-void server_reply(struct pop3_server *e, enum reply kind, const char *format, ...)
+void pop3_server_set_state(struct pop3_server *e, enum state state);
+void pop3_server_reply(struct pop3_server *e, enum reply kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-void server_close(struct pop3_server *e, enum pop3_close reason);
+void pop3_server_close(struct pop3_server *e, enum pop3_close reason);
 
 /* Posts an event; a question where it is one. */
-void server_tell(struct pop3_server *e, struct pop3_event event);
-void server_ask(struct pop3_server *e, struct pop3_event event);
+void pop3_server_tell(struct pop3_server *e, struct pop3_event event);
+void pop3_server_ask(struct pop3_server *e, struct pop3_event event);
 
 /* False where the answer comes too late; a wrong token is a bug of the owner. */
 bool server_take_answer(struct pop3_server *e, uint64_t token);
