@@ -1,7 +1,11 @@
 #include "store/db.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/bug.h"
 #include "store/schema.h"
@@ -259,11 +263,6 @@ enum status_code db_savepoint_undo(struct db *db)
     return status == STATUS_OK ? db_savepoint_release(db) : status;
 }
 
-enum status_code db_set_synced(struct db *db, bool synced)
-{
-    return exec(db, synced ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL");
-}
-
 enum status_code db_checkpoint(struct db *db, bool full, uint64_t *ret_left)
 {
     int in_wal = 0, copied = 0;
@@ -365,9 +364,25 @@ static enum status_code open_writer(struct db *db)
     return status == STATUS_OK && left > 0 ? STATUS_BUSY : status;
 }
 
+/* Readable for the group, whatever the umask; SQLite gives the WAL and its index the same mode. */
+static enum status_code make_file(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return errno == EEXIST ? STATUS_OK : status_from_errno(errno);
+    enum status_code status = fchmod(fd, 0640) == 0 ? STATUS_OK : status_from_errno(errno);
+    close(fd);
+    return status;
+}
+
 enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vfs,
                              struct db **ret_db, struct diag *d)
 {
+    enum status_code made = mode == DB_WRITE && !vfs ? make_file(path) : STATUS_OK;
+    if (made != STATUS_OK) {
+        diag_set(d, "cannot make %s", path);
+        return made;
+    }
     struct db *db = calloc(1, sizeof *db);
     if (!db)
         return STATUS_NO_MEMORY;

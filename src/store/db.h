@@ -38,8 +38,8 @@ enum db_mode {
  * Opens DATA/store/postern.db, given its full path. DB_WRITE creates the file and the schema where
  * there is none, migrates an older format forward, and runs a full checkpoint, so that STATUS_OK
  * means that everything committed so far is in the database file and synced. A newer format is
- * STATUS_UNSUPPORTED. DB_READ: STATUS_NOT_FOUND where there is no store yet. umask decides who else
- * may read the files (a vault under its own uid uses 027).
+ * STATUS_UNSUPPORTED. DB_READ: STATUS_NOT_FOUND where there is no store yet. The files are readable
+ * for the group.
  */
 MUST_USE enum status_code db_open(const char *path, enum db_mode mode, struct db **ret_db,
                                   struct diag *d);
@@ -106,12 +106,6 @@ void db_rollback(struct db *db);
 MUST_USE enum status_code db_savepoint(struct db *db);
 MUST_USE enum status_code db_savepoint_release(struct db *db);
 MUST_USE enum status_code db_savepoint_undo(struct db *db);
-
-/*
- * Whether the next commits are synced to disk. Between transactions only. An unsynced commit
- * survives a crash of the process at once, and of the machine with the next synced commit.
- */
-MUST_USE enum status_code db_set_synced(struct db *db, bool synced);
 
 /*
  * Copies committed pages from the WAL into the database file. full waits for readers (bounded) and

@@ -221,7 +221,8 @@ MUST_USE enum status_code recent_claim(struct writer *w, const struct mailbox_ac
 /* ---- Directory (write_directory.c) -------------------------------------------------------------
  */
 
-/* These say in the diag what is wrong. They may have written on failure: use a savepoint. */
+/* These say in the diag what is wrong. An account comes with its INBOX. They may have written on
+ * failure: use a savepoint. */
 MUST_USE enum status_code domain_add(struct writer *w, struct str name, int64_t at_ms,
                                      struct diag *d);
 MUST_USE enum status_code domain_set(struct writer *w, struct str name, uint64_t catch_all,
@@ -229,6 +230,15 @@ MUST_USE enum status_code domain_set(struct writer *w, struct str name, uint64_t
 MUST_USE enum status_code domain_remove(struct writer *w, struct str name, struct diag *d);
 MUST_USE enum status_code account_add(struct writer *w, struct str name, uint64_t quota,
                                       int64_t at_ms, uint64_t *ret_account, struct diag *d);
+/* A subscribed mailbox of a new account. */
+struct account_mailbox {
+    struct str name;
+    enum special_use use;
+};
+
+MUST_USE enum status_code account_add_mailbox(struct writer *w, uint64_t account,
+                                              const struct account_mailbox *mailbox, int64_t at_ms,
+                                              struct diag *d);
 MUST_USE enum status_code account_set(struct writer *w, uint64_t account, uint64_t quota,
                                       bool disabled, struct diag *d);
 MUST_USE enum status_code account_remove(struct writer *w, uint64_t account, int64_t at_ms,
@@ -246,9 +256,10 @@ MUST_USE enum status_code alias_add_target(struct writer *w, uint64_t alias, uin
  */
 
 /*
- * Removes for good a slice of what has been expunged or removed for LIMIT_EXPUNGED_MS, of old
+ * Removes for good a slice of what was expunged or removed retention_ms ago, of old
  * traces and of old retransmission keys, as of now_ms. *ret_more: there is more.
  */
-MUST_USE enum status_code purge_slice(struct writer *w, int64_t now_ms, bool *ret_more);
+MUST_USE enum status_code purge_slice(struct writer *w, int64_t now_ms, int64_t retention_ms,
+                                      bool *ret_more);
 
 #endif

@@ -152,34 +152,6 @@ static enum status_code insert_account(struct writer *w, uint64_t account, struc
     return STATUS_EXISTS;
 }
 
-/* RFC 6154 §2, under the names that clients know best. */
-static const struct {
-    struct str name;
-    enum special_use use;
-} default_mailboxes[] = {
-    {{"INBOX", 5}, SPECIAL_INBOX},   {{"Archive", 7}, SPECIAL_ARCHIVE},
-    {{"Drafts", 6}, SPECIAL_DRAFTS}, {{"Junk", 4}, SPECIAL_JUNK},
-    {{"Sent", 4}, SPECIAL_SENT},     {{"Trash", 5}, SPECIAL_TRASH},
-};
-
-static enum status_code add_mailboxes(struct writer *w, uint64_t account, int64_t at_ms,
-                                      uint64_t *ret_inbox)
-{
-    enum status_code status = STATUS_OK;
-    for (size_t i = 0; i < sizeof default_mailboxes / sizeof *default_mailboxes; i++) {
-        struct text name = text_from(default_mailboxes[i].name);
-        uint64_t mailbox = 0;
-        status = mailbox_create(w, account, name, default_mailboxes[i].use, at_ms, &mailbox);
-        if (status == STATUS_OK)
-            status = subscription_set(w, account, name, true);
-        if (status != STATUS_OK)
-            return status;
-        if (i == 0)
-            *ret_inbox = mailbox;
-    }
-    return status;
-}
-
 enum status_code account_add(struct writer *w, struct str name, uint64_t quota, int64_t at_ms,
                              uint64_t *ret_account, struct diag *d)
 {
@@ -191,7 +163,9 @@ enum status_code account_add(struct writer *w, struct str name, uint64_t quota, 
     uint64_t account = w->next_id++, inbox = 0;
     enum status_code status = insert_account(w, account, name, quota, at_ms, d);
     if (status == STATUS_OK)
-        status = add_mailboxes(w, account, at_ms, &inbox);
+        status = mailbox_create(w, account, text_from(STR("INBOX")), SPECIAL_INBOX, at_ms, &inbox);
+    if (status == STATUS_OK)
+        status = subscription_set(w, account, text_from(STR("INBOX")), true);
     if (status != STATUS_OK)
         return status;
     struct query *q = db_query(w->db, "UPDATE account SET inbox = $inbox WHERE id = $id");
@@ -199,6 +173,20 @@ enum status_code account_add(struct writer *w, struct str name, uint64_t quota, 
     query_bind_int(q, "$id", (int64_t)account);
     *ret_account = account;
     return query_run(q);
+}
+
+enum status_code account_add_mailbox(struct writer *w, uint64_t account,
+                                     const struct account_mailbox *mailbox, int64_t at_ms,
+                                     struct diag *d)
+{
+    uint64_t id = 0;
+    struct text name = text_from(mailbox->name);
+    enum status_code status = mailbox_create(w, account, name, mailbox->use, at_ms, &id);
+    if (status == STATUS_OK)
+        status = subscription_set(w, account, name, true);
+    if (status != STATUS_OK)
+        diag_set(d, "cannot make the mailbox %.*s", STR_ARG(mailbox->name));
+    return status;
 }
 
 enum status_code account_set(struct writer *w, uint64_t account, uint64_t quota, bool disabled,

@@ -175,12 +175,12 @@ static enum status_code shrink(struct writer *w, size_t *ret_count)
     return query_run(db_query(w->db, "PRAGMA incremental_vacuum(256)"));
 }
 
-enum status_code purge_slice(struct writer *w, int64_t now_ms, bool *ret_more)
+enum status_code purge_slice(struct writer *w, int64_t now_ms, int64_t retention_ms, bool *ret_more)
 {
     size_t count = 0;
-    enum status_code status = purge_expunged(w, now_ms - LIMIT_EXPUNGED_MS, &count);
+    enum status_code status = purge_expunged(w, now_ms - retention_ms, &count);
     if (status == STATUS_OK && count == 0)
-        status = purge_mailbox(w, now_ms - LIMIT_EXPUNGED_MS, &count);
+        status = purge_mailbox(w, now_ms - retention_ms, &count);
     if (status == STATUS_OK && count == 0)
         status = purge_traces(w, now_ms - LIMIT_TRACE_MS, &count);
     if (status == STATUS_OK && count == 0)

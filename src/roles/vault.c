@@ -1,0 +1,507 @@
+#include "roles/vault.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/bug.h"
+#include "base/limits.h"
+#include "roles/config.h"
+#include "roles/keeper_capability.h"
+#include "roles/vault_batch.h"
+#include "store/lock.h"
+
+enum {
+    PATH_SIZE = 4096,
+    /* The WAL is copied when it is this large, or when nobody wants anything. */
+    CHECKPOINT_SIZE = 8 * 1024 * 1024,
+    IDLE_MS = 500,
+    /* A WAL that readers keep this large is worth a word. */
+    STALLED_SIZE = 256 * 1024 * 1024,
+    PURGE_MS = 60 * 1000,
+    PURGE_PAUSE_MS = 50,
+    PEERS_MAX = 256,
+};
+
+struct vault {
+    struct role *role;
+    struct vault_batch *batch;
+    int lock_fd;
+    bool dead; /* the disk failed: nothing is answered any more */
+    bool stopping;
+    bool stalled;
+
+    struct arena config_arena;
+    struct account_mailbox *mailboxes; /* of a new account */
+    size_t mailbox_count;
+    int64_t retention_ms;
+    struct capability_keys keys;
+
+    struct hook commit;
+    struct hook checkpoint;
+    struct timer idle;
+    struct timer purge;
+    struct channel *peers[ROLE_END][PEERS_MAX];
+
+    struct metric *commits, *failed, *messages, *recipients, *recognised, *put_off, *wal,
+        *checkpoints;
+};
+
+/* ---- The end -----------------------------------------------------------------------------------
+ */
+
+static void fail(struct vault *v, const char *why)
+{
+    v->dead = true;
+    log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "disk-failed", why);
+    timer_set(&v->idle, NEVER_MS);
+    timer_set(&v->purge, NEVER_MS);
+    role_end(v->role);
+}
+
+/* ---- Replies -----------------------------------------------------------------------------------
+ */
+
+#define REPLY(TYPE, name)                                                                          \
+    case TYPE:                                                                                     \
+        ipc_##name##_reply(ch, r->ticket.id, &r->name);                                            \
+        break
+
+static void send_reply(const struct vault_reply *r)
+{
+    struct channel *ch = r->ticket.owner;
+    switch (r->type) {
+        REPLY(IPC_ACCEPT, accept);
+        REPLY(IPC_BODY_CHUNK, body_chunk);
+        REPLY(IPC_FLAGS_STORE, flags_store);
+        REPLY(IPC_COPY, copy);
+        REPLY(IPC_EXPUNGE, expunge);
+        REPLY(IPC_APPEND, append);
+        REPLY(IPC_MAILBOX_CREATE, mailbox_create);
+        REPLY(IPC_MAILBOX_DELETE, mailbox_delete);
+        REPLY(IPC_MAILBOX_RENAME, mailbox_rename);
+        REPLY(IPC_SUBSCRIBE, subscribe);
+        REPLY(IPC_RECENT_CLAIM, recent_claim);
+        REPLY(IPC_DOMAIN_ADD, domain_add);
+        REPLY(IPC_DOMAIN_SET, domain_set);
+        REPLY(IPC_DOMAIN_REMOVE, domain_remove);
+        REPLY(IPC_ACCOUNT_ADD, account_add);
+        REPLY(IPC_ACCOUNT_SET, account_set);
+        REPLY(IPC_ACCOUNT_REMOVE, account_remove);
+        REPLY(IPC_ADDRESS_ADD, address_add);
+        REPLY(IPC_ADDRESS_REMOVE, address_remove);
+        REPLY(IPC_ALIAS_SET, alias_set);
+    default:
+        bug("a reply of no known type");
+    }
+}
+
+/* Mailrooms hear of the commit before anybody learns from elsewhere that it happened. */
+static void send_changes(struct vault *v)
+{
+    struct ipc_changed_in changed;
+    unsigned index = 0;
+    if (!vault_batch_changes(v->batch, &changed))
+        return;
+    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));)
+        ipc_changed_note(ch, &changed);
+}
+
+/* ---- The turn -----------------------------------------------------------------------------------
+ */
+
+static void set_numbers(struct vault *v)
+{
+    const struct vault_numbers *n = vault_batch_numbers(v->batch);
+    metric_set(v->commits, n->commits);
+    metric_set(v->failed, n->failed_batches);
+    metric_set(v->messages, n->messages);
+    metric_set(v->recipients, n->recipients);
+    metric_set(v->recognised, n->recognised);
+    metric_set(v->put_off, n->put_off);
+    metric_set(v->wal, vault_wal_size(v->batch));
+}
+
+static void commit(void *context)
+{
+    struct vault *v = context;
+    struct vault_reply reply;
+    if (v->dead)
+        return;
+    if (!vault_batch_commit(v->batch)) {
+        fail(v, "a commit did not reach the disk; starting anew");
+        return;
+    }
+    send_changes(v);
+    while (vault_batch_reply(v->batch, &reply))
+        send_reply(&reply);
+    set_numbers(v);
+    struct loop *loop = role_loop(v->role);
+    if (vault_batch_pending(v->batch))
+        hook_queue(&v->commit, loop);
+    else if (v->stopping)
+        role_end(v->role);
+    /* In a hook of its own, so that the replies leave first. */
+    if (vault_wal_size(v->batch) >= CHECKPOINT_SIZE && !v->stalled)
+        hook_queue(&v->checkpoint, loop);
+    timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
+}
+
+/* Some request came: there will be a commit at the end of this turn. */
+static void due(struct vault *v)
+{
+    if (vault_batch_lazy(v->batch) && !v->stopping)
+        timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
+    else if (vault_batch_pending(v->batch))
+        hook_queue(&v->commit, role_loop(v->role));
+}
+
+static void note_stall(struct vault *v, uint64_t left)
+{
+    bool stalled = left > 0 && vault_wal_size(v->batch) >= STALLED_SIZE;
+    if (stalled && !v->stalled)
+        log_event(role_log(v->role), role_now(v->role), LOG_WARN, "wal-stalled",
+                  "a reader keeps the WAL from being copied");
+    v->stalled = stalled;
+}
+
+static void checkpoint(void *context)
+{
+    struct vault *v = context;
+    uint64_t left = 0;
+    /* Only confirmations can be waiting here; they go with it. */
+    if (!v->dead && vault_batch_pending(v->batch))
+        commit(v);
+    if (v->dead)
+        return;
+    if (!vault_checkpoint(v->batch, &left)) {
+        fail(v, "a checkpoint did not reach the disk; starting anew");
+        return;
+    }
+    metric_add(v->checkpoints, 1);
+    note_stall(v, left);
+    set_numbers(v);
+}
+
+static void idle(void *context)
+{
+    struct vault *v = context;
+    if (vault_batch_pending(v->batch))
+        commit(v);
+    else if (vault_wal_size(v->batch) > 0)
+        checkpoint(v);
+}
+
+static void purge(void *context)
+{
+    struct vault *v = context;
+    struct now now = role_now(v->role);
+    bool more = false;
+    if (vault_batch_pending(v->batch))
+        commit(v);
+    if (v->dead)
+        return;
+    enum status_code status = vault_purge(v->batch, now.wall_ms, v->retention_ms, &more);
+    if (status == STATUS_IO) {
+        fail(v, "a purge did not reach the disk; starting anew");
+        return;
+    }
+    if (status != STATUS_OK)
+        log_event(role_log(v->role), now, LOG_WARN, "purge-failed", status_name(status));
+    timer_set(&v->purge, now.mono_ms + (more && status == STATUS_OK ? PURGE_PAUSE_MS : PURGE_MS));
+    timer_set(&v->idle, now.mono_ms + IDLE_MS);
+}
+
+/* ---- Requests
+ * ------------------------------------------------------------------------------------ */
+
+/*
+ * Whose request is it? 0 where the capability says nothing good. A reply of the vault's own, which
+ * waits for no commit.
+ */
+static uint64_t actor(struct vault *v, struct str octets)
+{
+    struct capability c;
+    bool good = capability_check(&v->keys, octets, role_now(v->role), &c) &&
+                c.rights & CAPABILITY_CHANGE_MAIL;
+    return good ? c.account : 0;
+}
+
+static struct vault_ticket ticket(struct channel *ch, uint32_t id)
+{
+    return (struct vault_ticket){ch, id};
+}
+
+/* A request of a session, which shows its capability. */
+#define SESSION_REQUEST(name)                                                                      \
+    static void on_##name(void *context, struct channel *from, uint32_t id,                        \
+                          const struct ipc_##name##_in *in)                                        \
+    {                                                                                              \
+        struct vault *v = context;                                                                 \
+        uint64_t account = actor(v, in->capability);                                               \
+        if (v->dead)                                                                               \
+            return;                                                                                \
+        if (account == 0) {                                                                        \
+            ipc_##name##_reply(from, id, &(struct ipc_##name##_out){.status = STATUS_DENIED});     \
+            return;                                                                                \
+        }                                                                                          \
+        vault_##name(v->batch, ticket(from, id), account, in);                                     \
+        due(v);                                                                                    \
+    }
+
+/* A request whose sender's role is licence enough. */
+#define ROLE_REQUEST(name)                                                                         \
+    static void on_##name(void *context, struct channel *from, uint32_t id,                        \
+                          const struct ipc_##name##_in *in)                                        \
+    {                                                                                              \
+        struct vault *v = context;                                                                 \
+        if (v->dead)                                                                               \
+            return;                                                                                \
+        vault_##name(v->batch, ticket(from, id), in);                                              \
+        due(v);                                                                                    \
+    }
+
+SESSION_REQUEST(flags_store)
+SESSION_REQUEST(copy)
+SESSION_REQUEST(expunge)
+SESSION_REQUEST(append)
+SESSION_REQUEST(mailbox_create)
+SESSION_REQUEST(mailbox_delete)
+SESSION_REQUEST(mailbox_rename)
+SESSION_REQUEST(subscribe)
+SESSION_REQUEST(recent_claim)
+ROLE_REQUEST(accept)
+ROLE_REQUEST(body_chunk)
+ROLE_REQUEST(domain_add)
+ROLE_REQUEST(domain_set)
+ROLE_REQUEST(domain_remove)
+ROLE_REQUEST(account_set)
+ROLE_REQUEST(account_remove)
+ROLE_REQUEST(address_add)
+ROLE_REQUEST(address_remove)
+ROLE_REQUEST(alias_set)
+
+static void on_account_add(void *context, struct channel *from, uint32_t id,
+                           const struct ipc_account_add_in *in)
+{
+    struct vault *v = context;
+    if (v->dead)
+        return;
+    vault_account_add(v->batch, ticket(from, id), in, v->mailboxes, v->mailbox_count);
+    due(v);
+}
+
+static void on_body_abort(void *context, struct channel *from, const struct ipc_body_abort_in *in)
+{
+    struct vault *v = context;
+    vault_body_abort(v->batch, from, in->body);
+    due(v);
+}
+
+static void on_confirm(void *context, struct channel *from, const struct ipc_confirm_in *in)
+{
+    struct vault *v = context;
+    (void)from;
+    if (v->dead)
+        return;
+    vault_confirm(v->batch, in);
+    due(v);
+}
+
+static void on_capability_key(void *context, struct channel *from,
+                              const struct ipc_capability_key_in *in)
+{
+    struct vault *v = context;
+    (void)from;
+    if (!capability_keys_add(&v->keys, in->key))
+        log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "bad-capability-key",
+                  "the keeper's key has the wrong size");
+}
+
+/* ---- Life
+ * ----------------------------------------------------------------------------------------- */
+
+static void make_metrics(struct vault *v)
+{
+    struct metrics *m = role_metrics(v->role);
+    v->commits = metrics_get(m, METRIC_COUNTER, "postern_vault_commits",
+                             "Transactions committed and synced.", NULL, NULL);
+    v->failed = metrics_get(m, METRIC_COUNTER, "postern_vault_failed_batches",
+                            "Transactions undone because the disk or memory was full.", NULL, NULL);
+    v->messages = metrics_get(m, METRIC_COUNTER, "postern_vault_messages",
+                              "Messages accepted or appended.", NULL, NULL);
+    v->recipients = metrics_get(m, METRIC_COUNTER, "postern_vault_recipients",
+                                "Recipients delivered to.", NULL, NULL);
+    v->recognised = metrics_get(m, METRIC_COUNTER, "postern_vault_recognised",
+                                "Recipients recognised as sent again.", NULL, NULL);
+    v->put_off = metrics_get(m, METRIC_COUNTER, "postern_vault_put_off",
+                             "Long requests that waited for a later transaction.", NULL, NULL);
+    v->checkpoints = metrics_get(m, METRIC_COUNTER, "postern_vault_checkpoints",
+                                 "Checkpoints of the WAL.", NULL, NULL);
+    v->wal = metrics_get(m, METRIC_GAUGE, "postern_vault_wal_bytes",
+                         "Bytes of the WAL that are not copied yet.", NULL, NULL);
+}
+
+static void *vault_create(struct role *role)
+{
+    struct vault *v = calloc(1, sizeof *v);
+    if (!v)
+        return NULL;
+    v->role = role;
+    v->lock_fd = -1;
+    arena_init(&v->config_arena, CONFIG_ARENA_SIZE);
+    hook_init(&v->commit, commit, v);
+    hook_init(&v->checkpoint, checkpoint, v);
+    timer_init(&v->idle, role_loop(role), idle, v);
+    timer_init(&v->purge, role_loop(role), purge, v);
+    make_metrics(v);
+    return v;
+}
+
+static void vault_destroy(void *state)
+{
+    struct vault *v = state;
+    hook_cancel(&v->commit);
+    hook_cancel(&v->checkpoint);
+    timer_set(&v->idle, NEVER_MS);
+    timer_set(&v->purge, NEVER_MS);
+    vault_batch_close(v->batch);
+    if (v->lock_fd >= 0)
+        lock_release(v->lock_fd);
+    arena_reset(&v->config_arena);
+    explicit_bzero(&v->keys, sizeof v->keys);
+    free(v);
+}
+
+/* RFC 6154 §2, as the configuration names them. */
+static enum special_use special_use(struct str use)
+{
+    static const struct {
+        struct str name;
+        enum special_use use;
+    } uses[] = {
+        {{"archive", 7}, SPECIAL_ARCHIVE}, {{"drafts", 6}, SPECIAL_DRAFTS},
+        {{"junk", 4}, SPECIAL_JUNK},       {{"sent", 4}, SPECIAL_SENT},
+        {{"trash", 5}, SPECIAL_TRASH},
+    };
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        if (str_eq(uses[i].name, use))
+            return uses[i].use;
+    return SPECIAL_NONE;
+}
+
+static enum status_code read_config(struct vault *v, struct str text, struct config *config)
+{
+    struct conf_errors errors = {0};
+    arena_reset(&v->config_arena);
+    v->mailbox_count = 0;
+    enum status_code status = config_parse(text, &v->config_arena, config, &errors);
+    if (status != STATUS_OK)
+        return status;
+    v->mailboxes =
+        arena_alloc_array(&v->config_arena, config->mailbox_count + 1, sizeof *v->mailboxes);
+    if (!v->mailboxes)
+        return STATUS_NO_MEMORY;
+    for (size_t i = 0; i < config->mailbox_count; i++)
+        v->mailboxes[v->mailbox_count++] = (struct account_mailbox){
+            config->mailboxes[i].name, special_use(config->mailboxes[i].use)};
+    v->retention_ms = (int64_t)config->retention_expunged_ms;
+    return STATUS_OK;
+}
+
+static enum status_code vault_prepare(void *state, const struct ipc_config_in *in,
+                                      struct diag *diag)
+{
+    struct vault *v = state;
+    struct config config = {0};
+    char path[PATH_SIZE];
+    enum status_code status = read_config(v, in->text, &config);
+    if (status != STATUS_OK) {
+        diag_set(diag, "the configuration cannot be read");
+        return status;
+    }
+    snprintf(path, sizeof path, "%.*s/store/lock", STR_ARG(config.data));
+    status = lock_take(path, &v->lock_fd, diag);
+    if (status != STATUS_OK)
+        return status;
+    snprintf(path, sizeof path, "%.*s/store/postern.db", STR_ARG(config.data));
+    status = vault_batch_open(path, NULL, &v->batch, diag);
+    if (status == STATUS_OK)
+        timer_set(&v->purge, role_now(v->role).mono_ms + PURGE_MS);
+    return status;
+}
+
+static void vault_reconfigure(void *state, const struct ipc_config_in *in)
+{
+    struct vault *v = state;
+    struct config config = {0};
+    enum status_code status = read_config(v, in->text, &config);
+    if (status != STATUS_OK)
+        log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "configuration-unreadable",
+                  status_name(status));
+}
+
+static void vault_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
+{
+    struct vault *v = state;
+    v->peers[peer][index] = ch;
+}
+
+static void vault_peer_down(void *state, enum ipc_role peer, uint8_t index)
+{
+    struct vault *v = state;
+    if (!v->batch)
+        return;
+    vault_owner_gone(v->batch, v->peers[peer][index]);
+    v->peers[peer][index] = NULL;
+    if (!v->dead)
+        due(v);
+}
+
+static void vault_stop(void *state, bool now)
+{
+    struct vault *v = state;
+    (void)now;
+    v->stopping = true;
+    if (v->batch && !v->dead && vault_batch_pending(v->batch))
+        hook_queue(&v->commit, role_loop(v->role));
+    else
+        role_end(v->role);
+}
+
+static const struct ipc_handlers handlers = {
+    .accept = on_accept,
+    .body_chunk = on_body_chunk,
+    .body_abort = on_body_abort,
+    .confirm = on_confirm,
+    .capability_key = on_capability_key,
+    .flags_store = on_flags_store,
+    .copy = on_copy,
+    .expunge = on_expunge,
+    .append = on_append,
+    .mailbox_create = on_mailbox_create,
+    .mailbox_delete = on_mailbox_delete,
+    .mailbox_rename = on_mailbox_rename,
+    .subscribe = on_subscribe,
+    .recent_claim = on_recent_claim,
+    .domain_add = on_domain_add,
+    .domain_set = on_domain_set,
+    .domain_remove = on_domain_remove,
+    .account_add = on_account_add,
+    .account_set = on_account_set,
+    .account_remove = on_account_remove,
+    .address_add = on_address_add,
+    .address_remove = on_address_remove,
+    .alias_set = on_alias_set,
+};
+
+const struct role_plan vault_plan = {
+    .self = ROLE_VAULT,
+    .handlers = &handlers,
+    .create = vault_create,
+    .destroy = vault_destroy,
+    .prepare = vault_prepare,
+    .reconfigure = vault_reconfigure,
+    .peer_up = vault_peer_up,
+    .peer_down = vault_peer_down,
+    .stop = vault_stop,
+};

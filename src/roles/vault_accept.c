@@ -1,0 +1,467 @@
+#include <stdlib.h>
+
+#include "base/bug.h"
+#include "base/limits.h"
+#include "roles/vault_internal.h"
+
+/* ---- Bodies ------------------------------------------------------------------------------------
+ */
+
+enum { LOST_PER_BATCH = 4 };
+
+static struct staged_body *find_staged(struct vault_batch *b, void *owner, uint64_t number)
+{
+    for (struct staged_body *s = b->staged; s; s = s->next)
+        if (s->owner == owner && s->number == number && !s->lost && !s->used)
+            return s;
+    return NULL;
+}
+
+static struct body_chunk stored_chunk(const struct ipc_chunk *chunk)
+{
+    return (struct body_chunk){.codec = chunk->codec,
+                               .key_id = chunk->key_id,
+                               .plain_size = chunk->plain_size,
+                               .hash = chunk->hash,
+                               .data = chunk->data};
+}
+
+/*
+ * Every chunk but the last is full, so that readers find an octet without looking for it. An empty
+ * body has one empty chunk.
+ */
+static bool chunks_are_sound(const struct ipc_chunk *chunks, size_t count, uint64_t *ret_size,
+                             bool *ret_complete)
+{
+    *ret_complete = false;
+    *ret_size = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct ipc_chunk *chunk = &chunks[i];
+        if (*ret_complete || chunk->plain_size > LIMIT_CHUNK_SIZE ||
+            chunk->hash.len != CHUNK_HASH_SIZE || chunk->codec > CHUNK_ZSTD ||
+            chunk->data.len > 2 * LIMIT_CHUNK_SIZE)
+            return false;
+        *ret_complete = chunk->plain_size < LIMIT_CHUNK_SIZE;
+        *ret_size += chunk->plain_size;
+    }
+    return true;
+}
+
+enum status_code vault_check_body(struct vault_batch *b, void *owner, const struct ipc_email *email)
+{
+    uint64_t size = 0;
+    bool complete = false;
+    if (!chunks_are_sound(email->chunks, email->chunks_count, &size, &complete))
+        return STATUS_INVALID;
+    if (email->body == 0)
+        return size == email->size && email->chunks_count > 0 ? STATUS_OK : STATUS_INVALID;
+    const struct staged_body *staged = find_staged(b, owner, email->body);
+    if (!staged)
+        return STATUS_NOT_FOUND;
+    bool fits = staged->size + size == email->size &&
+                !(staged->complete && email->chunks_count > 0) &&
+                staged->chunks + email->chunks_count > 0;
+    return fits ? STATUS_OK : STATUS_INVALID;
+}
+
+static enum status_code insert_chunks(struct vault_batch *b, uint64_t body, uint64_t first,
+                                      const struct ipc_chunk *chunks, size_t count)
+{
+    enum status_code status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        struct body_chunk chunk = stored_chunk(&chunks[i]);
+        status = chunk_insert(&b->writer, body, first + i, &chunk);
+    }
+    return status;
+}
+
+enum status_code vault_take_body(struct vault_batch *b, void *owner, const struct ipc_email *email,
+                                 uint64_t *ret_body)
+{
+    struct staged_body *staged = email->body ? find_staged(b, owner, email->body) : NULL;
+    *ret_body = staged ? staged->body : body_new(&b->writer);
+    enum status_code status = insert_chunks(b, *ret_body, staged ? staged->chunks : 0,
+                                            email->chunks, email->chunks_count);
+    if (status == STATUS_OK && staged) {
+        staged->used = true;
+        status = staging_end(&b->writer, *ret_body);
+    }
+    return status;
+}
+
+void vault_drop_body(struct vault_batch *b, void *owner, uint64_t number)
+{
+    struct staged_body *staged = number ? find_staged(b, owner, number) : NULL;
+    if (staged)
+        staged->lost = true;
+}
+
+void vault_unuse_body(struct vault_batch *b, void *owner, uint64_t number)
+{
+    for (struct staged_body *s = b->staged; number && s; s = s->next)
+        if (s->owner == owner && s->number == number && s->used) {
+            s->used = false;
+            s->lost = true;
+        }
+}
+
+/* What a doomed batch was to add to a body is missing: the body is lost. */
+void vault_settle_bodies(struct vault_batch *b, bool committed)
+{
+    for (struct staged_body **at = &b->staged; *at;) {
+        struct staged_body *s = *at;
+        if (committed && s->used) {
+            *at = s->next;
+            free(s);
+            continue;
+        }
+        s->lost = s->lost || !committed || !s->owner;
+        s->used = false;
+        at = &s->next;
+    }
+}
+
+bool vault_has_lost(const struct vault_batch *b)
+{
+    for (const struct staged_body *s = b->staged; s; s = s->next)
+        if (s->lost)
+            return true;
+    return false;
+}
+
+/*
+ * Should this batch fail, the next start finds what is left in the staging table: forgetting
+ * these early is safe.
+ */
+void vault_remove_lost(struct vault_batch *b)
+{
+    unsigned removed = 0;
+    for (struct staged_body **at = &b->staged; *at && removed < LOST_PER_BATCH;) {
+        struct staged_body *s = *at;
+        if (!s->lost) {
+            at = &s->next;
+            continue;
+        }
+        enum status_code status = staging_end(&b->writer, s->body);
+        if (status == STATUS_OK)
+            status = body_remove(&b->writer, s->body);
+        vault_note(b, status);
+        *at = s->next;
+        free(s);
+        removed++;
+    }
+}
+
+static struct staged_body *new_staged(struct vault_batch *b, void *owner, uint64_t number)
+{
+    struct staged_body *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    *s = (struct staged_body){.next = b->staged, .owner = owner, .number = number};
+    s->body = body_new(&b->writer);
+    b->staged = s;
+    return s;
+}
+
+static enum status_code stage(struct vault_batch *b, void *owner,
+                              const struct ipc_body_chunk_in *in)
+{
+    uint64_t size = 0;
+    bool complete = false;
+    struct staged_body *s = find_staged(b, owner, in->body);
+    if (in->body == 0 || !chunks_are_sound(in->chunks, in->chunks_count, &size, &complete) ||
+        (s && s->complete)) {
+        vault_drop_body(b, owner, in->body);
+        return STATUS_INVALID;
+    }
+    if (!s)
+        s = new_staged(b, owner, in->body);
+    if (!s)
+        return STATUS_NO_MEMORY;
+    if (s->size + size > 4ULL * LIMIT_MESSAGE_SIZE) {
+        s->lost = true;
+        return STATUS_TOO_BIG;
+    }
+    enum status_code status = insert_chunks(b, s->body, s->chunks, in->chunks, in->chunks_count);
+    s->chunks += in->chunks_count;
+    s->size += size;
+    s->complete = complete;
+    return status == STATUS_OK ? staging_set(&b->writer, s->body, s->chunks, s->size) : status;
+}
+
+void vault_body_chunk(struct vault_batch *b, struct vault_ticket t,
+                      const struct ipc_body_chunk_in *in)
+{
+    struct vault_reply reply = {.ticket = t, .type = IPC_BODY_CHUNK};
+    if (vault_batch_begin(b, true)) {
+        reply.status = stage(b, t.owner, in);
+        vault_note(b, reply.status);
+    }
+    vault_answer(b, &reply);
+}
+
+void vault_body_abort(struct vault_batch *b, void *owner, uint64_t body)
+{
+    vault_drop_body(b, owner, body);
+}
+
+/* ---- Accept ------------------------------------------------------------------------------------
+ */
+
+struct email_new vault_email(const struct ipc_email *email, struct str trace_id,
+                             int64_t received_ms)
+{
+    return (struct email_new){
+        .size = email->size,
+        .received_ms = received_ms,
+        .sent_ms = email->sent_at_ms,
+        .parser_version = email->parser_version,
+        .trace_id = trace_id,
+        .message_id = email->message_id,
+        .in_reply_to = email->in_reply_to,
+        .subject = email->subject,
+        .structure = email->structure,
+        .signature = email->signature,
+    };
+}
+
+/* The message of one account: made once, however many of its mailboxes get it. */
+struct account_email {
+    uint64_t account;
+    uint64_t email;
+};
+
+enum { TRACE_ID_SIZE_MAX = 64, PREFIX_SIZE_MAX = 4096 };
+
+struct acceptance {
+    struct vault_batch *b;
+    const struct ipc_accept_in *in;
+    struct email_new email;
+    struct ipc_accept_result *results;
+    struct account_email *emails; /* room for all deliveries */
+    size_t email_count;
+    void *owner;
+};
+
+/* Whole header lines, or nothing. */
+static bool is_prefix(struct str prefix)
+{
+    return prefix.len <= PREFIX_SIZE_MAX && (str_empty(prefix) || str_ends(prefix, STR("\r\n")));
+}
+
+bool vault_is_trace_id(struct str id)
+{
+    for (size_t i = 0; i < id.len; i++)
+        if (!ascii_is_alpha(id.ptr[i]) && !ascii_is_digit(id.ptr[i]) && id.ptr[i] != '-')
+            return false;
+    return id.len > 0 && id.len <= TRACE_ID_SIZE_MAX;
+}
+
+static size_t count_deliveries(const struct ipc_accept_in *in)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < in->recipients_count; i++)
+        count += in->recipients[i].deliveries_count;
+    return count;
+}
+
+/*
+ * Before the first write: is the message whole, does every account still exist? An account that
+ * went since RCPT is its recipient's STATUS_NOT_FOUND, and then nobody gets the message (451).
+ */
+static enum status_code check_recipient(struct acceptance *a, size_t number)
+{
+    const struct ipc_accept_recipient *r = &a->in->recipients[number];
+    enum status_code status = r->deliveries_count > 0 ? STATUS_OK : STATUS_INVALID;
+    if (r->key.len != 0 && r->key.len != CHUNK_HASH_SIZE)
+        status = STATUS_INVALID;
+    for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++) {
+        uint64_t mailbox = 0;
+        if (!is_prefix(r->deliveries[i].prefix))
+            return STATUS_INVALID;
+        status = delivery_mailbox(&a->b->writer, r->deliveries[i].account, r->deliveries[i].mailbox,
+                                  &mailbox);
+    }
+    return status;
+}
+
+static enum status_code check_accept(struct acceptance *a)
+{
+    const struct ipc_accept_in *in = a->in;
+    enum status_code status = vault_check_body(a->b, a->owner, &in->email);
+    if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id))
+        status = STATUS_INVALID;
+    for (size_t i = 0; i < in->recipients_count; i++) {
+        a->results[i].status = check_recipient(a, i);
+        if (status == STATUS_OK)
+            status = a->results[i].status;
+    }
+    return status;
+}
+
+static enum status_code email_of(struct acceptance *a, uint64_t account, uint64_t *ret_email)
+{
+    for (size_t i = 0; i < a->email_count; i++)
+        if (a->emails[i].account == account) {
+            *ret_email = a->emails[i].email;
+            return STATUS_OK;
+        }
+    enum status_code status = STATUS_OK;
+    if (a->email.body == 0)
+        status = vault_take_body(a->b, a->owner, &a->in->email, &a->email.body);
+    a->email.account = account;
+    if (status == STATUS_OK)
+        status = email_insert(&a->b->writer, &a->email, ret_email);
+    a->emails[a->email_count++] = (struct account_email){account, *ret_email};
+    return status;
+}
+
+static void tell_new(struct vault_batch *b, uint64_t mailbox, const struct entry_place *place)
+{
+    struct ipc_change change = {.account = place->account,
+                                .mailbox = mailbox,
+                                .kind = CHANGE_NEW,
+                                .modseq = place->modseq,
+                                .first = place->uid,
+                                .last = place->uid};
+    vault_changed(b, &change);
+}
+
+static enum status_code deliver(struct acceptance *a, const struct ipc_delivery *delivery)
+{
+    struct entry_new entry = {.body_size = a->in->email.size, .internal_ms = a->in->received_at_ms};
+    struct entry_place place = {0};
+    enum status_code status =
+        delivery_mailbox(&a->b->writer, delivery->account, delivery->mailbox, &entry.mailbox);
+    if (status == STATUS_OK)
+        status = email_of(a, delivery->account, &entry.email);
+    entry.prefix = delivery->prefix;
+    if (status == STATUS_OK)
+        status = entry_insert(&a->b->writer, &entry, &place);
+    if (status == STATUS_OK)
+        tell_new(a->b, entry.mailbox, &place);
+    return status;
+}
+
+/* An alias may lead to a mailbox by several ways: one recipient, one copy in it. */
+static bool seen_before(const struct ipc_accept_recipient *r, size_t number)
+{
+    for (size_t i = 0; i < number; i++)
+        if (r->deliveries[i].account == r->deliveries[number].account &&
+            r->deliveries[i].mailbox == r->deliveries[number].mailbox)
+            return true;
+    return false;
+}
+
+static enum status_code accept_recipient(struct acceptance *a, size_t number)
+{
+    const struct ipc_accept_recipient *r = &a->in->recipients[number];
+    enum status_code status = STATUS_OK;
+    if (!str_empty(r->key))
+        status = unconfirmed_add(&a->b->writer, r->key, a->in->received_at_ms,
+                                 &a->results[number].again);
+    if (status != STATUS_OK || a->results[number].again)
+        return status;
+    for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++)
+        if (!seen_before(r, i))
+            status = deliver(a, &r->deliveries[i]);
+    return status;
+}
+
+enum { TRACE_VALUE_SIZE = 320, TRACE_SIZE = 32 * 1024 };
+
+static void trace_value(struct buf *out, const char *key, struct text value)
+{
+    if (str_empty(text_peek(value)))
+        return;
+    buf_printf(out, "%s%s=", out->len ? " " : "", key);
+    text_to_log(out, value, TRACE_VALUE_SIZE);
+}
+
+static enum status_code trace_accept(struct acceptance *a)
+{
+    const struct ipc_accept_in *in = a->in;
+    struct buf words;
+    buf_init(&words, TRACE_SIZE);
+    buf_printf(&words, "size=%llu", (unsigned long long)in->email.size);
+    trace_value(&words, "from", in->reverse_path);
+    trace_value(&words, "helo", in->helo);
+    trace_value(&words, "peer", text_from(in->peer));
+    trace_value(&words, "tls", text_from(in->tls));
+    trace_value(&words, "message-id", in->email.message_id);
+    for (size_t i = 0; i < in->recipients_count; i++)
+        trace_value(&words, a->results[i].again ? "again" : "to", in->recipients[i].recipient);
+    /* A thousand recipients do not fit; those that do are told. */
+    enum status_code status = trace_add(&a->b->writer, in->trace_id, in->received_at_ms,
+                                        STR("accepted"), text_from(buf_str(&words)));
+    buf_release(&words);
+    return status;
+}
+
+static enum status_code accept_all(struct acceptance *a)
+{
+    enum status_code status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < a->in->recipients_count; i++)
+        status = accept_recipient(a, i);
+    return status == STATUS_OK ? trace_accept(a) : status;
+}
+
+/*
+ * Checked first and written then, so that only the environment can fail in between; when it has
+ * lately, in a way that may be this message's own, the message is undone by itself.
+ */
+static enum status_code accept(struct acceptance *a)
+{
+    struct vault_batch *b = a->b;
+    enum status_code status = check_accept(a);
+    if (status != STATUS_OK)
+        return status;
+    if (b->careful > 0) {
+        status = vault_guard(b);
+        return status == STATUS_OK ? vault_unguard(b, accept_all(a)) : status;
+    }
+    status = accept_all(a);
+    if (status != STATUS_OK && !vault_is_failure(status))
+        status = STATUS_CORRUPT; /* checked, and yet refused: the tables contradict each other */
+    return status;
+}
+
+static void count_accepted(struct acceptance *a)
+{
+    a->b->numbers.messages++;
+    for (size_t i = 0; i < a->in->recipients_count; i++) {
+        a->b->numbers.recipients += !a->results[i].again;
+        a->b->numbers.recognised += a->results[i].again;
+    }
+}
+
+void vault_accept(struct vault_batch *b, struct vault_ticket t, const struct ipc_accept_in *in)
+{
+    struct vault_reply reply = {.ticket = t, .type = IPC_ACCEPT};
+    if (vault_batch_begin(b, true)) {
+        struct acceptance a = {.b = b, .in = in, .owner = t.owner};
+        a.email = vault_email(&in->email, in->trace_id, in->received_at_ms);
+        a.results = arena_alloc_array(&b->results, in->recipients_count + 1, sizeof *a.results);
+        a.emails = arena_alloc_array(&b->results, count_deliveries(in) + 1, sizeof *a.emails);
+        enum status_code status = a.results && a.emails ? accept(&a) : STATUS_NO_MEMORY;
+        if (b->careful == 0)
+            vault_note(b, status);
+        if (status == STATUS_OK)
+            count_accepted(&a);
+        else
+            vault_unuse_body(b, t.owner, in->email.body);
+        reply.accept = (struct ipc_accept_out){
+            .status = status, .results = a.results, .results_count = in->recipients_count};
+        if (!a.results)
+            reply.accept.results_count = 0;
+    }
+    /* Used or not, the body has had its turn. */
+    vault_drop_body(b, t.owner, in->email.body);
+    vault_answer(b, &reply);
+}
+
+void vault_confirm(struct vault_batch *b, const struct ipc_confirm_in *in)
+{
+    for (size_t i = 0; i < in->keys_count && vault_batch_begin(b, false); i++)
+        vault_note(b, unconfirmed_remove(&b->writer, in->keys[i].key));
+}

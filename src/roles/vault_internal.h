@@ -1,0 +1,121 @@
+#ifndef POSTERN_ROLES_VAULT_INTERNAL_H
+#define POSTERN_ROLES_VAULT_INTERNAL_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "roles/vault_batch.h"
+#include "store/write.h"
+
+/* What the files of the vault's batch share (vault_batch.c, _accept, _mailbox, _directory). */
+
+/* A body that arrives in pieces. It ends with the accept or append that names it. */
+struct staged_body {
+    struct staged_body *next;
+    void *owner;
+    uint64_t number; /* the sender's */
+    uint64_t body;   /* the store's */
+    uint64_t chunks;
+    uint64_t size;
+    bool complete; /* a chunk shorter than a full one has come, so it must have been the last */
+    bool used;     /* an email of this batch has it */
+    bool lost;     /* its chunks are to be removed */
+};
+
+/* A long request that waits for a later transaction. */
+struct put_off {
+    struct put_off *next;
+    struct vault_ticket ticket;
+    uint64_t actor;
+    uint8_t type;
+    struct arena arena;
+    union {
+        struct ipc_flags_store_in flags_store;
+        struct ipc_copy_in copy;
+        struct ipc_expunge_in expunge;
+    };
+};
+
+struct vault_batch {
+    struct writer writer;
+    bool open;                /* a transaction is */
+    bool urgent;              /* somebody waits for it */
+    enum status_code failure; /* the environment's; the transaction is doomed */
+    unsigned careful;         /* batches left in which each accept can be undone by itself */
+    unsigned work;            /* entries changed in this transaction by long requests */
+
+    struct arena results; /* of this batch's replies */
+    struct buf replies;   /* struct vault_reply */
+    size_t replied;
+    struct buf changes; /* struct ipc_change */
+    bool told;
+
+    struct staged_body *staged;
+    struct put_off *put_off;
+    struct put_off **put_off_end;
+    struct vault_numbers numbers;
+};
+
+/*
+ * True: the request may be done; a transaction is open. False: the batch is doomed already. urgent:
+ * somebody waits for its end.
+ */
+bool vault_batch_begin(struct vault_batch *b, bool urgent);
+
+/* Is it the environment's failure, which dooms the batch? */
+bool vault_is_failure(enum status_code status);
+
+/* Notes a failure, if it is one. */
+void vault_note(struct vault_batch *b, enum status_code status);
+
+/* Queues the reply. out->status decides; a reply of a doomed batch is made over at the commit. */
+void vault_answer(struct vault_batch *b, const struct vault_reply *reply);
+
+/* Runs between savepoints a request that may fail after it wrote. */
+MUST_USE enum status_code vault_guard(struct vault_batch *b);
+MUST_USE enum status_code vault_unguard(struct vault_batch *b, enum status_code status);
+
+void vault_changed(struct vault_batch *b, const struct ipc_change *change);
+
+enum change_kind {
+    CHANGE_NEW,
+    CHANGE_FLAGS,
+    CHANGE_EXPUNGED,
+    CHANGE_MAILBOX,
+    CHANGE_MAILBOX_GONE,
+    CHANGE_ACCOUNT,
+};
+
+/*
+ * Stores an email's chunks, or takes over the staged body it names. STATUS_INVALID: they do not
+ * make the size that is claimed.
+ */
+MUST_USE enum status_code vault_take_body(struct vault_batch *b, void *owner,
+                                          const struct ipc_email *email, uint64_t *ret_body);
+
+/* Whether the chunks or the staged body are sound; writes nothing. */
+MUST_USE enum status_code vault_check_body(struct vault_batch *b, void *owner,
+                                           const struct ipc_email *email);
+
+/* The body named by a request that failed is not wanted any more. */
+void vault_drop_body(struct vault_batch *b, void *owner, uint64_t number);
+
+/* The request that took it was undone by itself. */
+void vault_unuse_body(struct vault_batch *b, void *owner, uint64_t number);
+
+bool vault_is_trace_id(struct str id);
+
+struct email_new vault_email(const struct ipc_email *email, struct str trace_id,
+                             int64_t received_ms);
+
+/* After a commit (or its failure): what became of the staged bodies of the batch. */
+void vault_settle_bodies(struct vault_batch *b, bool committed);
+
+/* Removes chunks of lost bodies in the open transaction, a few at a time. */
+void vault_remove_lost(struct vault_batch *b);
+bool vault_has_lost(const struct vault_batch *b);
+
+/* Takes up what was put off, as far as one transaction may go. */
+void vault_take_up(struct vault_batch *b);
+void vault_put_off_free(struct put_off *p);
+
+#endif
