@@ -233,6 +233,10 @@ const char *config_value_user(struct str word, struct str *ret_user)
         char c = word.ptr[i];
         name = ascii_is_alpha(c) || ascii_is_digit(c) || c == '_' || (c == '-' && i > 0);
     }
+    if (str_eq(word, STR("-"))) {
+        *ret_user = STR("");
+        return NULL;
+    }
     if (!numeric && !name)
         return "is no name or number of a user";
     if ((numeric && uid == 0) || str_eq(word, STR("root")))
