@@ -73,6 +73,7 @@ struct edge_message {
     uint32_t accept_call;
     edge_message_accepted *accepted;
     void *accepted_context;
+    bool kept; /* the vault has said so */
 };
 
 /* ---- The parts ---------------------------------------------------------------------------------
@@ -293,7 +294,7 @@ static void ship(struct edge_message *m)
 {
     struct ipc_chunk chunks[CHUNKS_MAX];
     size_t count = list_chunks(m, chunks);
-    if (count == 0 || m->lost)
+    if (count == 0)
         return;
     if (m->body == 0)
         m->body = ++m->edge->next_body;
@@ -305,8 +306,11 @@ static void ship(struct edge_message *m)
     body_writer_taken(m->parts->writer);
 }
 
+/* What is lost is not collected: nobody would take the chunks away. */
 static void keep(struct edge_message *m, struct str octets)
 {
+    if (m->lost)
+        return;
     ingest_write(m->parts->ingest, octets);
     if (!body_writer_write(m->parts->writer, octets))
         m->lost = true;
@@ -445,7 +449,9 @@ static void on_accept(void *context, enum status_code status, const struct ipc_a
     struct edge_message *m = context;
     m->accept_call = 0;
     discharge(m);
-    if (status == STATUS_OK && out->status == STATUS_OK && out->results_count == m->recipient_count)
+    m->kept =
+        status == STATUS_OK && out->status == STATUS_OK && out->results_count == m->recipient_count;
+    if (m->kept)
         m->accepted(m->accepted_context, STATUS_OK, out->results, out->results_count);
     else
         m->accepted(m->accepted_context, status == STATUS_OK ? out->status : status, NULL, 0);
@@ -528,7 +534,7 @@ void edge_message_free(struct edge_message *m)
         return;
     if (m->accept_call != 0)
         channel_cancel(m->accept_channel, m->accept_call);
-    else if (m->body != 0 && !m->orphan && !m->accepted)
+    else if (m->body != 0 && !m->orphan && !m->kept)
         ipc_body_abort_note(m->edge->vault, &(struct ipc_body_abort_in){.body = m->body});
     discharge(m);
     if (m->parts)
