@@ -19,6 +19,7 @@ struct edge_smtp {
     struct edge_identity who;
     struct edge_login login;
     struct edge_message *message;
+    bool held; /* the connection, until the message has room */
 
     uint64_t token; /* of the question that is open at another role, else 0 */
     struct channel *call_channel;
@@ -73,10 +74,27 @@ static void answer_later(struct edge_smtp *s, const struct smtp_reply *reply)
     edge_conn_run(s->conn);
 }
 
+static void let_go(struct edge_smtp *s)
+{
+    if (!s->held)
+        return;
+    s->held = false;
+    edge_conn_unhold(s->conn);
+}
+
 static void drop_message(struct edge_smtp *s)
 {
     edge_message_free(s->message);
     s->message = NULL;
+    let_go(s);
+}
+
+/* The answer is not wanted any more. */
+static void forget_call(struct edge_smtp *s)
+{
+    if (s->call != 0)
+        channel_cancel(s->call_channel, s->call);
+    s->call = 0;
 }
 
 /* A reply that another role worded: "5.1.1" becomes its three numbers. */
@@ -225,8 +243,7 @@ static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient
 
 static void on_room(void *context)
 {
-    struct edge_smtp *s = context;
-    edge_conn_unhold(s->conn);
+    let_go(context);
 }
 
 static bool put_received(struct edge_smtp *s, const struct smtp_event_body_start *start,
@@ -272,10 +289,11 @@ static void begin_body(struct edge_smtp *s, const struct smtp_event_body_start *
 
 static void take_body(struct edge_smtp *s, struct str octets)
 {
-    bool was_full = edge_message_is_full(s->message);
     edge_message_write(s->message, octets);
-    if (!was_full && edge_message_is_full(s->message))
-        edge_conn_hold(s->conn);
+    if (s->held || !edge_message_is_full(s->message))
+        return;
+    s->held = true;
+    edge_conn_hold(s->conn);
 }
 
 /* ---- The final dot ------------------------------------------------------------------------------
@@ -516,10 +534,9 @@ static void smtp_free(struct edge_conn *conn)
     struct edge_smtp *s = conn->session;
     if (!s)
         return;
-    if (s->call != 0)
-        channel_cancel(s->call_channel, s->call);
+    forget_call(s);
     edge_login_abort(&s->login);
-    drop_message(s);
+    edge_message_free(s->message);
     edge_identity_release(&s->who);
     smtp_server_free(s->engine);
     buf_release(&s->asked);
@@ -564,6 +581,7 @@ static bool smtp_act(struct edge_conn *conn, struct now now)
         end_body(s, now);
         break;
     case SMTP_EVENT_ABORT:
+        forget_call(s); /* it was about this message */
         drop_message(s);
         break;
     case SMTP_EVENT_REPLY_SEEN:
