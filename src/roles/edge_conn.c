@@ -101,6 +101,7 @@ void edge_conn_close(struct edge_conn *conn, const char *reason)
 static void linger(struct edge_conn *conn)
 {
     conn->state = EDGE_CONN_LINGER;
+    conn->stuffed = false;
     conn->deadline_ms = edge_conn_now(conn).mono_ms + LINGER_MS;
     stream_finish(&conn->stream);
 }
