@@ -449,7 +449,63 @@ static void every_reply_of_every_row_has_been_given(void **state)
 static void an_idle_engine_is_small(void **state)
 {
     (void)state;
+    printf("idle: %zu octets\n", sizeof(struct imap_server));
     assert_true(sizeof(struct imap_server) < 1024);
+}
+
+static void say(struct owner *o, const char *words)
+{
+    struct str bytes = str_from_c(words);
+    assert_int_equal(imap_server_input(o->engine, bytes, o->now), bytes.len);
+    owner_pump(o);
+}
+
+static void ask_again(struct owner *o, const char *words)
+{
+    (void)imap_server_input(o->engine, str_from_c(words), o->now);
+    owner_pump(o);
+}
+
+/* A client that asks for everything and reads nothing costs a bounded amount. */
+static void output_is_bounded_where_nobody_reads(void **state)
+{
+    static const char *const greedy[] = {"2 FETCH 1:* BODY[]\r\n",
+                                         "2 FETCH 1:* (FLAGS BODYSTRUCTURE ENVELOPE)\r\n",
+                                         "2 UID FETCH 1:* (UID FLAGS INTERNALDATE)\r\n"};
+    struct imap_config config = {.host_name = "host", .authenticated = true};
+    struct owner o;
+    (void)state;
+    for (size_t i = 0; i < sizeof greedy / sizeof greedy[0]; i++) {
+        owner_init(&o, &config);
+        for (int n = 0; n < 500; n++)
+            owner_deliver(&o, &o.mailboxes[0], STR("Subject: many\r\n\r\nmany\r\n"));
+        say(&o, "1 SELECT INBOX\r\n");
+        for (int n = 0; n < 20 && imap_server_output(o.engine).len < IMAP_OUTPUT_MARK; n++)
+            ask_again(&o, greedy[i]);
+        assert_in_range(imap_server_output(o.engine).len, 1, 2 * IMAP_OUTPUT_MARK);
+        assert_int_equal(imap_server_input(o.engine, STR("x"), o.now), 0);
+        owner_release(&o);
+    }
+}
+
+/* An owner that is slow, and answers to what is no longer asked. */
+static void late_and_wrong_answers_do_no_harm(void **state)
+{
+    struct imap_config config = {.host_name = "host", .authenticated = true};
+    struct imap_event q;
+    struct now now = {0, 0};
+    struct imap_server *e = imap_server_create(&config, now);
+    (void)state;
+    assert_int_equal(imap_server_input(e, STR("1 CREATE x\r\n2 NOOP\r\n"), now), 12);
+    assert_true(imap_server_next(e, &q));
+    assert_false(imap_server_next(e, &q));
+    imap_answer(e, q.token + 1, IMAP_OK);
+    imap_answer(e, 0, IMAP_OK);
+    assert_int_equal(imap_server_input(e, STR("2 NOOP\r\n"), now), 0);
+    imap_answer(e, q.token, IMAP_OK);
+    imap_answer(e, q.token, IMAP_NO);
+    assert_true(str_eq(imap_server_output(e), STR("1 OK CREATE completed\r\n")));
+    imap_server_free(e);
 }
 
 int main(void)
@@ -461,6 +517,8 @@ int main(void)
         cmocka_unit_test(dialogues_go_so_wherever_they_are_cut),
         cmocka_unit_test(every_reply_of_every_row_has_been_given),
         cmocka_unit_test(an_idle_engine_is_small),
+        cmocka_unit_test(output_is_bounded_where_nobody_reads),
+        cmocka_unit_test(late_and_wrong_answers_do_no_harm),
     };
     return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);
 }
