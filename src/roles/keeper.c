@@ -8,7 +8,9 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include "codec/preload.h"
 #include "io/random.h"
+#include "proto/sasl/prep.h"
 
 enum { TICKETS_EVERY_MS = 6 * 60 * 60 * 1000 };
 
@@ -199,6 +201,17 @@ static void on_hashers_gone(void *context)
     role_end(k->role);
 }
 
+/* What would be read from files when it is first needed is read now. */
+static bool load_libraries(void)
+{
+    struct buf prepared;
+    buf_init(&prepared, 16);
+    bool ok = password_init() && OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) == 1 &&
+              codec_preload() == STATUS_OK && sasl_prepare(STR("\xC3\xA4"), &prepared);
+    buf_release(&prepared);
+    return ok;
+}
+
 /* In this order: the children know no secret. */
 static enum status_code keeper_prepare(void *state, const struct ipc_config_in *config,
                                        struct diag *diag)
@@ -210,8 +223,8 @@ static enum status_code keeper_prepare(void *state, const struct ipc_config_in *
         diag_set(diag, "the configuration cannot be used");
         return status;
     }
-    if (!password_init()) {
-        diag_set(diag, "libsodium does not work here");
+    if (!load_libraries()) {
+        diag_set(diag, "libsodium, libcrypto or ICU does not work here");
         return STATUS_UNSUPPORTED;
     }
     k->hashers = hashers_new(role_loop(k->role), HASHERS_DEFAULT);

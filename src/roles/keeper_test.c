@@ -2,11 +2,14 @@
 #include "roles/keeper.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -17,6 +20,7 @@
 #include "base/testing.h"
 #include "codec/base64.h"
 #include "io/socket.h"
+#include "roles/sandbox.h"
 
 struct world {
     char folder[64];
@@ -580,6 +584,44 @@ static void it_signs_on_the_signing_channel(void **state)
     close_world(&w);
 }
 
+/*
+ * What libraries load lazily must have been loaded, and what SQLite does must be allowed: the same
+ * in a process that is shut in as the keeper's is.
+ */
+static void all_of_it_works_inside_the_sandbox(void **state)
+{
+    (void)state;
+    struct world w;
+    struct diag diag = {{0}};
+    char folder[128];
+    int status;
+    open_world(&w);
+    stop_keeper(&w);
+    snprintf(folder, sizeof folder, "%s/keeper", w.folder);
+    pid_t pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        w.loop = loop_new();
+        log_init(&w.log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_KEEPER);
+        start_keeper(&w);
+        if (sandbox_enter(ROLE_KEEPER, folder, &diag) != STATUS_OK)
+            _exit(2);
+        int failed = set(&w, 7, "alice@a.test", NULL, "pencil") != STATUS_OK;
+        failed |= set(&w, 7, "alice@a.test", "phone", "p\xC3\xA4ncil") != STATUS_OK;
+        failed |= plain(&w, "alice", "pencil") != SUCCESS;
+        failed |= plain(&w, "alice", "pa\xCC\x88ncil") != SUCCESS;
+        failed |= scram(&w, "alice", "pencil") != SUCCESS;
+        for (int i = 0; i < 50; i++)
+            disable(&w, 7, i % 2 == 0);
+        failed |= remove_password(&w, 7, 0) != STATUS_OK;
+        _exit(failed);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    start_keeper(&w);
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -591,6 +633,7 @@ int main(void)
         cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
         cmocka_unit_test(it_signs_on_the_signing_channel),
+        cmocka_unit_test(all_of_it_works_inside_the_sandbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
