@@ -114,15 +114,13 @@ static void peer_ended(void *owner, enum status_code why, const char *words)
 {
     struct peer *p = owner;
     struct role *role = p->owner;
-    if (p->role != ROLE_OPERATOR || why != STATUS_GONE) {
-        struct log_line line;
-        log_begin(&line, role->log, role_now(role), why == STATUS_GONE ? LOG_INFO : LOG_WARN,
-                  "peer-gone");
-        log_words(&line, "peer", ipc_role_name(p->role));
-        log_number(&line, "index", p->index);
-        log_words(&line, "why", words);
-        log_end(&line);
-    }
+    struct log_line line;
+    log_begin(&line, role->log, role_now(role), why == STATUS_GONE ? LOG_DEBUG : LOG_WARN,
+              "peer-gone");
+    log_words(&line, "peer", ipc_role_name(p->role));
+    log_number(&line, "index", p->index);
+    log_words(&line, "why", words);
+    log_end(&line);
     drop_peer(p);
 }
 

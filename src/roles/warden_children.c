@@ -360,7 +360,7 @@ void children_stop(struct warden *w)
 void children_hurry(struct warden *w)
 {
     for (size_t i = 0; i < w->child_count; i++)
-        if (w->children[i].told_to_stop && w->children[i].pid > 0)
+        if (w->children[i].told_to_stop && w->children[i].pid > 0 && w->children[i].failures == 0)
             timer_set(&w->children[i].timer, loop_now(w->loop).mono_ms);
 }
 

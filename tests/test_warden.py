@@ -1,0 +1,229 @@
+"""The warden: starting, restarting, reloading and stopping the real roles."""
+import os
+import re
+import signal
+import smtplib
+import socket
+import subprocess
+
+import pytest
+
+import postern
+import serve
+
+
+@pytest.fixture
+def server(tmp_path):
+    with serve.Serve(tmp_path / "server", listeners=("mx", "submissions")) as running:
+        yield running
+
+
+def smtp(server):
+    return smtplib.SMTP(*server.address("mx"), timeout=20)
+
+
+def served_name(port):
+    """The name in the certificate that is served there."""
+    with socket.create_connection((postern.HOST, port), timeout=20) as plain:
+        with postern.tls_context().wrap_socket(plain) as tls:
+            der = tls.getpeercert(binary_form=True)
+    text = subprocess.run(["openssl", "x509", "-noout", "-subject", "-inform", "der"], input=der,
+                          capture_output=True, check=True).stdout.decode()
+    return re.search(r"CN ?= ?(\S+)", text).group(1)
+
+
+def test_a_reload_takes_new_certificates_and_no_connection_drops(server):
+    port = server.ports["submissions"]
+    clear = smtp(server)
+    secure = smtplib.SMTP_SSL(postern.HOST, port, timeout=20, context=postern.tls_context())
+    assert served_name(port) == "mail.test"
+    server.certificate = serve.make_certificate(server.folder, "new.test", "new")
+    server.write_config()
+    server.reload()
+    server.wait_for_log("event=reloaded")
+    assert served_name(port) == "new.test"
+    assert clear.noop()[0] == 250
+    assert secure.noop()[0] == 250
+    assert secure.ehlo("client.test")[0] == 250
+    clear.quit()
+    secure.quit()
+
+
+def test_a_reload_adds_and_removes_ports(server):
+    stays = smtp(server)
+    old = server.ports.pop("submissions")
+    new = server.add_port("imaps")
+    server.write_config()
+    server.reload()
+    server.wait_for_log("event=reloaded")
+    with socket.create_connection((postern.HOST, new), timeout=20) as plain:
+        with postern.tls_context().wrap_socket(plain) as tls:
+            assert tls.recv(100).startswith(b"* OK")
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection((postern.HOST, old), timeout=20)
+    assert stays.noop()[0] == 250
+    stays.quit()
+
+
+def test_a_reload_with_errors_says_all_of_them_and_keeps_the_old(server):
+    good = server.config_path.read_text()
+    server.config_path.write_text(good + "colour blue\nprocesses edge many\n")
+    server.reload()
+    lines = good.count("\n")
+    server.wait_for_log(rf"event=reload-error .*postern.conf:{lines + 1}:1: ")
+    server.wait_for_log(rf"event=reload-error .*postern.conf:{lines + 2}:\d+: ")
+    server.wait_for_log("event=not-reloaded")
+    with smtp(server) as client:
+        assert client.noop()[0] == 250
+    server.config_path.write_text(good.replace("cert.pem", "missing.pem"))
+    server.reload()
+    server.wait_for_log(r"event=reload-error .*missing\.pem: No such file")
+    server.wait_for_log("event=not-reloaded")
+    assert served_name(server.ports["submissions"]) == "mail.test"
+
+
+@pytest.mark.parametrize("role", ["vault", "keeper", "mailroom", "courier", "edge"])
+def test_a_role_that_is_killed_comes_back_and_the_others_go_on(server, role):
+    client = smtp(server)
+    pid = server.pid_of(role)
+    others = {other: server.pid_of(other) for other in ("vault", "edge") if other != role}
+    os.kill(pid, signal.SIGKILL)
+    server.wait_for_log(rf'event=child-ended child={role} index=0 pid={pid} why="signal 9"')
+    server.wait_for_log(rf"event=child-ready child={role} ")
+    assert server.pid_of(role) != pid
+    for other, before in others.items():
+        assert server.pid_of(other) == before
+    if role != "edge":
+        assert client.noop()[0] == 250
+        client.quit()
+    assert served_name(server.ports["submissions"]) == "mail.test"
+    with smtp(server) as again:
+        assert again.ehlo("client.test")[0] == 250
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_stops_cleanly_and_leaves_no_process(server, number):
+    pids = [server.pid_of(role) for role in ("vault", "keeper", "mailroom", "courier", "edge")]
+    server.process.send_signal(number)
+    assert server.process.wait(postern.STOP_S) == 0
+    server.process = None
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert not server.control.exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(server.address("mx"), timeout=20)
+
+
+def test_several_processes_of_a_role_share_the_work(tmp_path):
+    with serve.Serve(tmp_path / "server", listeners=("mx", "submissions"),
+                     extra="processes edge 3\nprocesses mailroom 2\n") as server:
+        assert len({server.pid_of("edge", index) for index in range(3)}) == 3
+        assert len({server.pid_of("mailroom", index) for index in range(2)}) == 2
+        clients = [smtp(server) for _ in range(10)]
+        for client in clients:
+            assert client.ehlo("client.test")[0] == 250
+            client.quit()
+        assert served_name(server.ports["submissions"]) == "mail.test"
+
+
+def run_serve(config):
+    return subprocess.run([postern.PROGRAM, "serve", "--config", config], capture_output=True,
+                          text=True, timeout=60)
+
+
+def test_a_start_with_errors_says_all_of_them(tmp_path):
+    server = serve.Serve(tmp_path / "server", listeners=("mx",), extra="colour blue\nlog {\n")
+    done = run_serve(server.config_path)
+    lines = server.config_path.read_text().count("\n")
+    assert done.returncode != 0
+    assert f"postern.conf:{lines - 1}:1: " in done.stderr
+    assert re.search(rf"postern\.conf:{lines}:\d+: |postern\.conf:{lines + 1}:\d+: ", done.stderr)
+
+
+def test_a_port_that_is_taken_is_named(tmp_path):
+    server = serve.Serve(tmp_path / "server", listeners=("mx",))
+    with socket.create_server(server.address("mx")):
+        done = run_serve(server.config_path)
+    assert done.returncode != 0
+    assert f"port {server.ports['mx']}" in done.stderr
+    assert "Address already in use" in done.stderr
+
+
+def test_a_second_server_on_the_same_data_does_not_start(server, tmp_path):
+    other = serve.Serve(tmp_path / "other", listeners=("mx",))
+    other.data = server.data
+    other.write_config()
+    done = run_serve(other.config_path)
+    assert done.returncode != 0
+    assert f"{server.pid_of('vault')}" in done.stderr
+    with smtp(server) as client:
+        assert client.noop()[0] == 250
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
+def test_the_control_socket_is_for_root_and_the_server_alone(server):
+    assert server.control.stat().st_mode & 0o777 == 0o600
+    server.control.chmod(0o666)
+    for folder in [server.folder, *server.folder.parents]:
+        if folder != folder.parent and folder.stat().st_uid == 0:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    script = ("import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
+              "s.settimeout(20); sys.exit(0 if s.recv(1) == b'' else 1)")
+    done = subprocess.run(["/usr/bin/python3", "-c", script, server.control], user=65534,
+                          check=False, timeout=60)
+    assert done.returncode == 0
+    server.wait_for_log("event=operator-refused")
+
+
+def test_nonsense_on_the_control_socket_harms_nobody(server):
+    for nonsense in (b"", b"x", b"GET / HTTP/1.0\r\n\r\n", b"\xff" * 100,
+                     b"\x09\0\0\0\1\x10\0\0\0\0\0\0\xee"):
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(20)
+            client.connect(str(server.control))
+            client.sendall(nonsense)
+            client.shutdown(socket.SHUT_WR)
+            try:
+                assert client.recv(100) == b""
+            except ConnectionResetError:
+                pass
+    with smtp(server) as client:
+        assert client.noop()[0] == 250
+
+
+def test_the_service_manager_is_told(tmp_path):
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(path))
+        manager.settimeout(30)
+        with serve.Serve(tmp_path / "server", listeners=("mx",),
+                         environment={"NOTIFY_SOCKET": str(path)}) as server:
+            assert manager.recv(1000).startswith(b"READY=1\n")
+            server.reload()
+            assert re.match(rb"RELOADING=1\nMONOTONIC_USEC=\d+\n", manager.recv(1000))
+            assert manager.recv(1000).startswith(b"READY=1\n")
+        assert manager.recv(1000).startswith(b"STOPPING=1\n")
+
+
+def test_sockets_of_systemd_are_served(tmp_path):
+    server = serve.Serve(tmp_path / "server", listeners=(), extra="listen mx systemd:smtp\n")
+    with socket.create_server((postern.HOST, 0)) as listener:
+        listener.set_inheritable(True)
+        shell = ('exec 3<&"$1" && shift && LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=smtp '
+                 'exec "$@"')
+        with open(server.log_path, "ab") as log:
+            server.process = subprocess.Popen(
+                ["/bin/bash", "-c", shell, "bash", str(listener.fileno()), postern.PROGRAM,
+                 "serve", "--config", server.config_path], stderr=log, pass_fds=[listener.fileno()],
+                stdout=subprocess.DEVNULL, start_new_session=True)
+        try:
+            server.wait_for_log("event=serving")
+            with smtplib.SMTP(*listener.getsockname(), timeout=20) as client:
+                assert client.ehlo("client.test")[0] == 250
+            server.reload()
+            server.wait_for_log("event=reloaded")
+            with smtplib.SMTP(*listener.getsockname(), timeout=20) as client:
+                assert client.ehlo("client.test")[0] == 250
+        finally:
+            server.stop()
