@@ -193,6 +193,29 @@ static void put_utf16(struct charset_decoder *d, struct buf *out, uint16_t unit)
         utf8_put(out, unit); /* a lone low surrogate becomes the replacement */
 }
 
+static size_t ascii_run(const UChar *units, size_t count)
+{
+    size_t run = 0;
+    while (run < count && units[run] < 0x80)
+        run++;
+    return run;
+}
+
+static void put_units(struct charset_decoder *d, struct buf *out, const UChar *units, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        size_t run = d->high_surrogate ? 0 : ascii_run(units + i, count - i);
+        char *at = run ? buf_reserve(out, run) : NULL;
+        for (size_t k = 0; at && k < run; k++)
+            at[k] = (char)units[i + k];
+        if (at)
+            buf_grown(out, run);
+        i += run;
+        if (i < count)
+            put_utf16(d, out, units[i++]);
+    }
+}
+
 static void convert(struct charset_decoder *d, struct buf *out, struct str piece, bool last)
 {
     const char *at = piece.len ? piece.ptr : "", *end = at + piece.len;
@@ -202,8 +225,7 @@ static void convert(struct charset_decoder *d, struct buf *out, struct str piece
         UChar *unit_end = units;
         error = U_ZERO_ERROR;
         ucnv_toUnicode(d->converter, &unit_end, units + 512, &at, end, NULL, last, &error);
-        for (const UChar *unit = units; unit < unit_end; unit++)
-            put_utf16(d, out, *unit);
+        put_units(d, out, units, (size_t)(unit_end - units));
     } while (error == U_BUFFER_OVERFLOW_ERROR && !out->failed);
 }
 

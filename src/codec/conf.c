@@ -2,7 +2,7 @@
 
 #include "codec/utf8.h"
 
-enum { DEPTH_MAX = 4, WORDS_MAX = 1000, ERROR_WORDS_SIZE = 300 };
+enum { DEPTH_MAX = 4, WORDS_MAX = 256, ERROR_WORDS_SIZE = 300 };
 
 /* ---- Errors ------------------------------------------------------------------------------- */
 

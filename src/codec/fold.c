@@ -73,9 +73,7 @@ static void take_char(struct folder *f, uint32_t c)
 /* The length of the ASCII at the front of s that what follows cannot combine with. */
 static size_t ascii_len(struct str s)
 {
-    size_t len = 0;
-    while (len < s.len && (unsigned char)s.ptr[len] < 0x80)
-        len++;
+    size_t len = utf8_ascii_len(s);
     return len == s.len || len == 0 ? len : len - 1;
 }
 

@@ -80,6 +80,15 @@ static void take_soft_cr(struct qp_decoder *d, struct buf *out, char c)
         take_text(d, out, c);
 }
 
+/* How many bytes at the front of s stand for themselves wherever they are. */
+static size_t plain_len(struct str s)
+{
+    size_t len = 0;
+    while (len < s.len && (unsigned char)s.ptr[len] > ' ' && s.ptr[len] != '=')
+        len++;
+    return len;
+}
+
 void qp_decode(struct qp_decoder *d, struct buf *out, struct str piece)
 {
     static void (*const take[])(struct qp_decoder *, struct buf *, char) = {
@@ -87,8 +96,17 @@ void qp_decode(struct qp_decoder *d, struct buf *out, struct str piece)
         [QP_HEX] = take_hex,         [QP_SOFT_SPACE] = take_soft_space,
         [QP_SOFT_CR] = take_soft_cr,
     };
-    for (size_t i = 0; i < piece.len; i++)
-        take[d->state](d, out, piece.ptr[i]);
+    while (piece.len > 0) {
+        size_t plain = d->state == QP_TEXT ? plain_len(piece) : 0;
+        if (plain > 0) {
+            flush_held(d, out);
+            buf_append(out, piece.ptr, plain);
+            piece = str_skip(piece, plain);
+        } else {
+            take[d->state](d, out, piece.ptr[0]);
+            piece = str_skip(piece, 1);
+        }
+    }
 }
 
 void qp_decode_end(struct qp_decoder *d, struct buf *out)

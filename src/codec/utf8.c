@@ -57,21 +57,41 @@ bool utf8_next(struct str *rest, uint32_t *ret_char)
     return whole;
 }
 
+size_t utf8_ascii_len(struct str s)
+{
+    size_t i = 0;
+    for (uint64_t word; i + sizeof word <= s.len; i += sizeof word) {
+        memcpy(&word, s.ptr + i, sizeof word);
+        if (word & UINT64_C(0x8080808080808080))
+            break;
+    }
+    while (i < s.len && (uint8_t)s.ptr[i] < 0x80)
+        i++;
+    return i;
+}
+
 bool utf8_is_ascii(struct str s)
 {
-    for (size_t i = 0; i < s.len; i++)
-        if ((uint8_t)s.ptr[i] >= 0x80)
-            return false;
-    return true;
+    return utf8_ascii_len(s) == s.len;
+}
+
+/* How many bytes at the front of s are UTF-8. */
+static size_t valid_len(struct str s)
+{
+    struct str rest = s;
+    while (rest.len > 0) {
+        rest = str_skip(rest, utf8_ascii_len(rest));
+        struct str before = rest;
+        uint32_t c;
+        if (rest.len > 0 && !utf8_next(&rest, &c))
+            return s.len - before.len;
+    }
+    return s.len;
 }
 
 bool utf8_valid(struct str s)
 {
-    uint32_t c;
-    while (s.len > 0)
-        if (!utf8_next(&s, &c))
-            return false;
-    return true;
+    return valid_len(s) == s.len;
 }
 
 void utf8_put(struct buf *out, uint32_t c)
@@ -90,21 +110,12 @@ void utf8_put(struct buf *out, uint32_t c)
 void utf8_repair(struct buf *out, struct str s)
 {
     while (s.len > 0) {
-        struct str rest = s;
+        size_t len = valid_len(s);
+        buf_append(out, s.ptr, len);
+        s = str_skip(s, len);
         uint32_t c;
-        while (rest.len > 0) {
-            struct str before = rest;
-            if (!utf8_next(&rest, &c)) {
-                buf_append(out, s.ptr, (size_t)(before.ptr - s.ptr));
-                utf8_put(out, UTF8_REPLACEMENT);
-                s = rest;
-                break;
-            }
-        }
-        if (rest.len == 0) {
-            buf_append_str(out, s);
-            return;
-        }
+        if (s.len > 0 && !utf8_next(&s, &c))
+            utf8_put(out, UTF8_REPLACEMENT);
     }
 }
 

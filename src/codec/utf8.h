@@ -17,6 +17,9 @@
 bool utf8_valid(struct str s);
 bool utf8_is_ascii(struct str s);
 
+/* How many bytes at the front of s are ASCII. */
+size_t utf8_ascii_len(struct str s);
+
 /*
  * Takes the first character off *rest, which must not be empty. Returns false where the bytes are
  * not UTF-8; the character is then UTF8_REPLACEMENT, for the longest start of a valid sequence (or
