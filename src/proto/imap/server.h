@@ -39,8 +39,7 @@ struct imap_server;
 struct imap_config {
     /* Borrowed for the engine's life. */
     const char *host_name;
-    /* SASL mechanisms offered, parted by spaces, "" for none. Borrowed for the engine's life; a
-     * change counts at once (so that TLS may add -PLUS and PLAIN). */
+    /* SASL mechanisms offered, parted by spaces, "" for none. Borrowed for the engine's life. */
     struct str mechanisms;
     bool tls_offered;         /* STARTTLS is possible */
     bool tls_active;          /* from the first byte */
@@ -337,7 +336,7 @@ bool imap_server_next(struct imap_server *e, struct imap_event *ret_event);
 int64_t imap_server_deadline(const struct imap_server *e);
 void imap_server_tick(struct imap_server *e, struct now now);
 
-/* The handshake after IMAP_EVENT_STARTTLS is done; mechanisms are those under TLS. */
+/* The handshake after IMAP_EVENT_STARTTLS is done; mechanisms (borrowed) are those under TLS. */
 void imap_server_tls_started(struct imap_server *e, struct str mechanisms);
 
 /* Says BYE and closes. reason is a few words for people. */
