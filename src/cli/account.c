@@ -16,7 +16,7 @@ const struct cli_option account_add_options[] = {
 
 static const struct listing_column list_columns[] = {
     {"ACCOUNT", "account", LISTING_WORDS},    {"DISABLED", "disabled", LISTING_YES_NO},
-    {"USED", "used", LISTING_SIZE},           {"QUOTA", "quota", LISTING_SIZE},
+    {"USED", "used", LISTING_SIZE},           {"QUOTA", "quota", LISTING_QUOTA},
     {"ADDRESSES", "addresses", LISTING_LIST}, {"CREATED", "created", LISTING_TIME},
 };
 enum { COLUMNS = sizeof(list_columns) / sizeof(list_columns[0]) };

@@ -58,7 +58,7 @@ static void show_options(FILE *out, const struct cli_option *options)
 
 static void show_command(FILE *out, const struct cli_command *command)
 {
-    fprintf(out, "usage: postern %s%s%s [OPTION]…\n\n%s\n", command->name,
+    fprintf(out, "usage: postern %s%s%s [OPTION]...\n\n%s\n", command->name,
             command->args[0] ? " " : "", command->args, command->summary);
     if (command->details)
         fprintf(out, "\n%s\n", command->details);
@@ -85,7 +85,7 @@ static bool show_commands(FILE *out, const char *group)
 
 static void show_overview(FILE *out)
 {
-    fputs("Postern, a mail server.\n\nusage: postern COMMAND [ARGUMENT]… [OPTION]…\n\n", out);
+    fputs("Postern, a mail server.\n\nusage: postern COMMAND [ARGUMENT]... [OPTION]...\n\n", out);
     show_commands(out, NULL);
     fputs("\nEvery command explains itself with --help. Exit status: 0 done, 1 failed, 2 wrong "
           "usage,\n3 no such thing, 4 exists already, 5 try again later.\n",

@@ -58,9 +58,9 @@ const struct cli_command cli_commands[] = {
     {"address show", "ADDRESS", 1, 1, "show whose an address is", NULL, NULL, run_address_show},
     {"address remove", "ADDRESS", 1, 1, "remove an address", NULL, NULL, run_address_remove},
 
-    {"alias add", "ALIAS ADDRESS…", 2, CLI_ARGS_MAX, "make an address that leads to others", NULL,
+    {"alias add", "ALIAS ADDRESS...", 2, CLI_ARGS_MAX, "make an address that leads to others", NULL,
      NULL, run_alias_add},
-    {"alias set", "ALIAS ADDRESS…", 2, CLI_ARGS_MAX, "let an alias lead elsewhere", NULL, NULL,
+    {"alias set", "ALIAS ADDRESS...", 2, CLI_ARGS_MAX, "let an alias lead elsewhere", NULL, NULL,
      run_alias_set},
     {"alias list", "", 0, 0, "list the aliases", NULL, NULL, run_alias_list},
     {"alias show", "ALIAS", 1, 1, "show where an alias leads", NULL, NULL, run_alias_show},

@@ -119,6 +119,12 @@ static void put_cell(struct buf *out, enum listing_kind kind, const json_t *valu
     case LISTING_SIZE:
         put_size(out, json_integer_value(value));
         break;
+    case LISTING_QUOTA:
+        if (json_integer_value(value) == 0)
+            buf_append_str(out, STR("none"));
+        else
+            put_size(out, json_integer_value(value));
+        break;
     case LISTING_YES_NO:
         buf_append_str(out, json_is_true(value) ? STR("yes") : STR("no"));
         break;

@@ -16,8 +16,9 @@ enum listing_kind {
     LISTING_WORDS,
     LISTING_LIST, /* several words: an array in JSON, with ", " between them in a table */
     LISTING_NUMBER,
-    LISTING_SIZE, /* bytes: a number in JSON, "1.5 GiB" in a table */
-    LISTING_TIME, /* Unix milliseconds: RFC 3339 in both; 0 is none */
+    LISTING_SIZE,  /* bytes: a number in JSON, "1.5 GiB" in a table */
+    LISTING_QUOTA, /* bytes: the same, but 0 is "none" in a table */
+    LISTING_TIME,  /* Unix milliseconds: RFC 3339 in both; 0 is none */
     LISTING_YES_NO,
 };
 

@@ -84,8 +84,9 @@ enum status_code imap_mailbox(struct imap_session *i, struct str name, struct ar
 /* ---- The protocol's verbs
  * ---------------------------------------------------------------------------- */
 
-static enum status_code imap_open(struct mailroom_session *s, struct now now)
+static enum status_code imap_open(struct mailroom_session *s, struct now now, bool *ret_more)
 {
+    (void)ret_more;
     const struct imap_config config = {
         .host_name = s->room->host_name,
         .authenticated = true,

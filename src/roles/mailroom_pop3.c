@@ -65,8 +65,8 @@ static bool add_messages(struct pop3_session *p, const struct entry_brief *entri
     return true;
 }
 
-/* One page. STATUS_BUSY: there is more. */
-static enum status_code list_messages(struct pop3_session *p)
+/* One page. */
+static enum status_code list_messages(struct pop3_session *p, bool *ret_more)
 {
     struct entry_brief entries[PAGE];
     size_t count;
@@ -76,10 +76,10 @@ static enum status_code list_messages(struct pop3_session *p)
         return status;
     if (!add_messages(p, entries, count))
         return STATUS_NO_MEMORY;
-    if (count < PAGE)
-        return STATUS_OK;
-    p->after = entries[count - 1].uid;
-    return STATUS_BUSY;
+    if (count > 0)
+        p->after = entries[count - 1].uid;
+    *ret_more = count == PAGE;
+    return STATUS_OK;
 }
 
 static struct pop3_session *new_session(struct mailroom_session *s)
@@ -98,18 +98,18 @@ static struct pop3_session *new_session(struct mailroom_session *s)
 static enum status_code begin(struct mailroom_session *s)
 {
     if (is_locked(s))
-        return STATUS_EXISTS;
+        return STATUS_BUSY;
     struct pop3_session *p = new_session(s);
     return p ? find_maildrop(p) : STATUS_NO_MEMORY;
 }
 
-static enum status_code pop3_open(struct mailroom_session *s, struct now now)
+static enum status_code pop3_open(struct mailroom_session *s, struct now now, bool *ret_more)
 {
     enum status_code status = s->state ? STATUS_OK : begin(s);
     struct pop3_session *p = s->state;
     if (status == STATUS_OK)
-        status = list_messages(p);
-    if (status != STATUS_OK)
+        status = list_messages(p, ret_more);
+    if (status != STATUS_OK || *ret_more)
         return status;
     struct pop3_maildrop drop = p->drop;
     p->drop = (struct pop3_maildrop){0};

@@ -93,8 +93,9 @@ static void answer_handover(struct mailroom_session *s, enum status_code status)
 
 static void open_session(struct mailroom_session *s, struct now now)
 {
-    enum status_code status = s->protocol->open(s, now);
-    if (status == STATUS_BUSY) {
+    bool more = false;
+    enum status_code status = s->protocol->open(s, now, &more);
+    if (status == STATUS_OK && more) {
         hook_queue(&s->again, role_loop(s->room->role));
         return;
     }

@@ -20,10 +20,10 @@ struct mailroom_session;
 /* What a protocol adds to a session. */
 struct mailroom_protocol {
     /*
-     * Makes s->state and the engine. It may take several turns: STATUS_BUSY asks to be called
-     * again. Anything but STATUS_OK and STATUS_BUSY refuses the session.
+     * Makes s->state and the engine. It may take several turns: *ret_more asks to be called again.
+     * Anything but STATUS_OK refuses the session.
      */
-    enum status_code (*open)(struct mailroom_session *s, struct now now);
+    enum status_code (*open)(struct mailroom_session *s, struct now now, bool *ret_more);
     void (*free)(struct mailroom_session *s);
     size_t (*input)(struct mailroom_session *s, struct str bytes, struct now now);
     struct str (*output)(struct mailroom_session *s);
