@@ -168,7 +168,7 @@ static const struct config_directive limits_directives[] = {
     {"connections", 1, 1, false, set_count, LIMIT(connections), 1, 1000000},
     {"connections-per-address", 1, 1, false, set_count, LIMIT(connections_per_address), 1, 1000000},
     {"connection-rate", 1, 1, false, set_count, LIMIT(connection_rate_per_minute), 1, 1000000},
-    {"bodies-in-flight", 1, 1, false, set_size, LIMIT(bodies_in_flight_size), 64 * KIB, 1024 * GIB},
+    {"bodies-in-flight", 1, 1, false, set_size, LIMIT(bodies_in_flight_size), 1024 * KIB, 1024 * GIB},
     {"handshake-time", 1, 1, false, set_duration, LIMIT(handshake_ms), SECOND, 600 * SECOND},
     {"login-time", 1, 1, false, set_duration, LIMIT(login_ms), SECOND, 3600 * SECOND},
     {"login-failures", 1, 1, false, set_count, LIMIT(login_failures), 1, 100},

@@ -32,6 +32,12 @@ enum {
     CHUNKS_MAX = 16,
     STRUCTURE_SENT_MAX = 256 * 1024,
     SHIPMENTS_MAX = 4,
+    /*
+     * What the parts of one message take beside its octets, as measured: parser and signature, and
+     * from the first whole chunk on the compressor.
+     */
+    PARTS_COST = 192 * 1024,
+    COMPRESSOR_COST = 576 * 1024,
 };
 
 struct recipient {
@@ -60,7 +66,8 @@ struct edge_message {
 
     uint64_t body; /* of body_chunk; 0: travels whole */
     unsigned shipments;
-    bool lost;
+    bool lost; /* holds no parts any more */
+    bool no_room;
     bool orphan; /* freed by the owner; lives on for the shipments on their way */
     void (*room)(void *context);
     void *room_context;
@@ -233,9 +240,8 @@ bool edge_message_add_recipient(struct edge_message *m, struct str address,
  */
 
 /* What the message holds in memory counts against the one budget of all bodies. */
-static void charge(struct edge_message *m)
+static void charge_for(struct edge_message *m, size_t held)
 {
-    size_t held = body_writer_held(m->parts->writer) + m->head.len;
     m->edge->bodies_in_flight_size += held;
     m->edge->bodies_in_flight_size -= m->charged;
     m->charged = held;
@@ -243,21 +249,51 @@ static void charge(struct edge_message *m)
 
 static void discharge(struct edge_message *m)
 {
-    m->edge->bodies_in_flight_size -= m->charged;
-    m->charged = 0;
+    charge_for(m, 0);
+}
+
+/* There is nothing to be kept of it any more; what still comes is thrown away. */
+static void lose(struct edge_message *m)
+{
+    m->lost = true;
+    if (m->parts)
+        parts_give_back(m->edge, m->parts);
+    m->parts = NULL;
+    discharge(m);
+}
+
+static bool is_over_budget(const struct edge_message *m)
+{
+    return m->edge->bodies_in_flight_size > m->settings->config.limits.bodies_in_flight_size;
+}
+
+/* A message that grows past the budget goes; those that are on their way stay. */
+static void charge(struct edge_message *m)
+{
+    if (m->lost)
+        return;
+    size_t before = m->charged;
+    bool compressed = body_writer_size(m->parts->writer) >= LIMIT_CHUNK_SIZE;
+    charge_for(m, PARTS_COST + (compressed ? COMPRESSOR_COST : 0) +
+                      body_writer_held(m->parts->writer) + m->head.len);
+    if (m->charged <= before || !is_over_budget(m))
+        return;
+    m->no_room = true;
+    lose(m);
 }
 
 bool edge_message_begin(struct edge_message *m, struct str received,
                         const struct edge_settings *settings, bool complete, struct now now)
 {
     m->settings = settings;
-    if (m->edge->bodies_in_flight_size >= settings->config.limits.bodies_in_flight_size)
+    if (m->edge->bodies_in_flight_size + PARTS_COST > settings->config.limits.bodies_in_flight_size)
         return false;
     m->parts = parts_take(m->edge);
     if (!m->parts || !buf_append_str(&m->top, received))
         return false;
     m->completing = complete;
     m->begun_wall_ms = now.wall_ms;
+    charge(m);
     return true;
 }
 
@@ -265,7 +301,7 @@ static void shipped(void *context, enum status_code status, const struct ipc_bod
 {
     struct edge_message *m = context;
     if (status != STATUS_OK || out->status != STATUS_OK)
-        m->lost = true;
+        lose(m);
     bool was_full = edge_message_is_full(m);
     m->shipments--;
     if (m->orphan && m->shipments == 0)
@@ -299,22 +335,22 @@ static void ship(struct edge_message *m)
     if (m->body == 0)
         m->body = ++m->edge->next_body;
     struct ipc_body_chunk_in in = {.body = m->body, .chunks = chunks, .chunks_count = count};
-    if (ipc_body_chunk_call(m->edge->vault, &in, shipped, m) == 0)
-        m->lost = true;
-    else
-        m->shipments++;
+    if (ipc_body_chunk_call(m->edge->vault, &in, shipped, m) == 0) {
+        lose(m);
+        return;
+    }
+    m->shipments++;
     body_writer_taken(m->parts->writer);
 }
 
-/* What is lost is not collected: nobody would take the chunks away. */
 static void keep(struct edge_message *m, struct str octets)
 {
     if (m->lost)
         return;
     ingest_write(m->parts->ingest, octets);
     if (!body_writer_write(m->parts->writer, octets))
-        m->lost = true;
-    if (body_writer_size(m->parts->writer) > WHOLE_SIZE_MAX)
+        lose(m);
+    else if (body_writer_size(m->parts->writer) > WHOLE_SIZE_MAX)
         ship(m);
 }
 
@@ -343,8 +379,12 @@ static bool head_is_complete(struct str head)
 
 void edge_message_write(struct edge_message *m, struct str octets)
 {
-    if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1)
-        m->lost = true;
+    if (m->lost)
+        return;
+    if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1) {
+        lose(m);
+        return;
+    }
     if (m->completing) {
         size_t room = LIMIT_HEADER_SIZE - m->head.len;
         struct str part = str_sub(octets, 0, room);
@@ -359,6 +399,11 @@ void edge_message_write(struct edge_message *m, struct str octets)
         keep_top(m);
     keep(m, octets);
     charge(m);
+}
+
+bool edge_message_found_no_room(const struct edge_message *m)
+{
+    return m->no_room;
 }
 
 bool edge_message_is_full(const struct edge_message *m)
@@ -420,7 +465,7 @@ const struct ipc_key *edge_message_keys(const struct edge_message *m, size_t *re
 bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts)
 {
     bool had_date = true, had_message_id = true;
-    if (m->completing) {
+    if (m->completing && !m->lost) {
         struct header_facts facts;
         header_facts_of(buf_str(&m->head), &facts);
         had_date = facts.date_count > 0;
@@ -438,7 +483,7 @@ bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_
     ret_facts->size = m->facts.size;
     ret_facts->header = m->facts.header;
     charge(m);
-    return true;
+    return !m->lost;
 }
 
 /* ---- The commit ---------------------------------------------------------------------------------
@@ -515,6 +560,8 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
         .tls = origin->tls,
     };
     struct ipc_chunk chunks[CHUNKS_MAX];
+    if (m->lost)
+        return false;
     describe(m, &in.email);
     in.email.chunks = chunks;
     in.email.chunks_count = list_chunks(m, chunks);

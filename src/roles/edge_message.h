@@ -67,6 +67,9 @@ void edge_message_on_room(struct edge_message *m, void (*room)(void *context), v
  */
 bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts);
 
+/* True where the budget for bodies was spent while it grew (452 4.3.1). */
+bool edge_message_found_no_room(const struct edge_message *m);
+
 /* Who sent it, for the trace; all borrowed for the call. */
 struct edge_message_origin {
     uint8_t listener_kind;

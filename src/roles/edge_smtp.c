@@ -485,7 +485,7 @@ static bool ask_from(struct edge_smtp *s, const struct header_facts *header)
 static void end_body(struct edge_smtp *s, struct now now)
 {
     if (!edge_message_finish(s->message, &s->facts)) {
-        answer(s, &reply_temporary);
+        answer(s, edge_message_found_no_room(s->message) ? &reply_no_room : &reply_temporary);
         drop_message(s);
     } else if (s->facts.header.received_count > s->conn->settings->config.limits.received_count) {
         answer(s, &reply_loop);

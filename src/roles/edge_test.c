@@ -713,6 +713,37 @@ static void a_vault_that_is_behind_holds_the_client_back(void **state)
     close_world(&w);
 }
 
+static void bodies_beyond_the_budget_are_452(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise;
+    open_world(&w);
+    make_noise(&noise, 128 * 1024);
+    w.edge->settings->config.limits.bodies_in_flight_size = 1024 * 1024;
+    /* Others have nearly all of it. */
+    w.edge->bodies_in_flight_size = 768 * 1024;
+    begin_mail(&w, MX);
+    say(&w, "DATA\r\n");
+    hear(&w, "354 ");
+    say_all(&w, buf_str(&noise));
+    say(&w, "\r\n.\r\n");
+    hear(&w, "452 4.3.1");
+    assert_int_equal(w.edge->bodies_in_flight_size, 768 * 1024);
+    w.edge->bodies_in_flight_size = 900 * 1024;
+    say(&w, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
+    hear(&w, "452 4.3.1");
+    w.edge->bodies_in_flight_size = 0;
+    say(&w, "DATA\r\n");
+    hear(&w, "354 ");
+    say(&w, HEADER "x\r\n.\r\n");
+    hear(&w, "250 2.0.0");
+    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(w.accept_count, 1);
+    buf_release(&noise);
+    close_world(&w);
+}
+
 /* A message that is refused while the vault is behind must not hold its connection for ever. */
 static void a_refused_message_gives_its_connection_free(void **state)
 {
@@ -917,6 +948,7 @@ int main(void)
         cmocka_unit_test(a_client_that_vanishes_during_the_commit_leaves_nothing_behind),
         cmocka_unit_test(a_large_message_given_up_is_taken_back),
         cmocka_unit_test(a_vault_that_is_behind_holds_the_client_back),
+        cmocka_unit_test(bodies_beyond_the_budget_are_452),
         cmocka_unit_test(a_refused_message_gives_its_connection_free),
         cmocka_unit_test(a_session_goes_to_the_mailroom_and_is_pumped_both_ways),
         cmocka_unit_test(a_client_that_goes_ends_its_session_in_the_mailroom),
