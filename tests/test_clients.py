@@ -88,14 +88,16 @@ def test_mutt_reads_a_mailbox(demo, tmp_path):
     (tmp_path / "muttrc").write_text(f"""
 set imap_user="alice@demo.test" imap_pass="{demo.users['alice']}" ssl_verify_host=no
 set ssl_verify_dates=no certificate_file={tmp_path}/certs ssl_force_tls=yes mail_check=5
+set confirmappend=no confirmcreate=no wait_key=no
 set folder="imaps://127.0.0.1:{demo.port('imaps')}/" spoolfile="+INBOX" header_cache=""
 """)
-    chain = demo.folder / "certificate.pem"
-    shutil.copy(next(iter(demo.folder.rglob("*.pem"))) if not chain.exists() else chain,
-                tmp_path / "certs")
-    run("mutt", "-F", tmp_path / "muttrc", "-n", "-e",
-        f'push "<limit>~s {what}<enter><copy-message>{tmp_path}/out<enter>y<exit>"',
-        "-f", "+INBOX", env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+    shutil.copy(certificate(demo), tmp_path / "certs")
+    keys = (f"<limit>~s {what}<enter><tag-pattern>~A<enter><tag-prefix><copy-message>"
+            f"{tmp_path}/out<enter>y<exit>")
+    (tmp_path / "keys").write_text(f'push "{keys}"\n')
+    # mutt wants a terminal: script(1) gives it one.
+    run("script", "-qec", f"mutt -F {tmp_path}/muttrc -n -e 'source {tmp_path}/keys' -f +INBOX",
+        "/dev/null", env={"TERM": "xterm", "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
         stdin=subprocess.DEVNULL)
     assert what in (tmp_path / "out").read_text(errors="replace")
 
@@ -105,7 +107,7 @@ def test_s_nail_reads_over_pop3(demo, tmp_path):
     mail.smtp(demo).send_message(mail.message("bob@demo.test", subject=what))
     url = f"pop3s://bob%40demo.test:{demo.users['bob']}@127.0.0.1:{demo.port('pop3s')}"
     out = run("s-nail", "-n", "-N", "-#", "-S", "v15-compat", "-S", "tls-verify=ignore", "-S",
-              "pop3-auth=plain", "-R", "-f", url, "-Y", "headers *\nexit\n",
+              "pop3-auth=plain", "-R", "-Y", "headers *\nexit\n", "-f", url,
               env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "TERM": "dumb",
                    "LANG": "C.UTF-8"})
     assert what[:20].encode() in out
@@ -170,7 +172,9 @@ def maildir_messages(folder):
     found = {}
     for path in [*folder.glob("cur/*"), *folder.glob("new/*")]:
         text = path.read_bytes()
-        found[re.search(rb"(?im)^message-id: *(<.*?>)", text)[1]] = text.replace(b"\r\n", b"\n")
+        # mbsync marks what it copies by a field of its own.
+        text = re.sub(rb"(?m)^X-TUID: .*\n", b"", text.replace(b"\r\n", b"\n"))
+        found[re.search(rb"(?im)^message-id: *(<.*?>)", text)[1]] = text
     return found
 
 
@@ -233,7 +237,7 @@ SyncState *
     def local():
         result = {}
         for name in folders:
-            result |= maildir_messages(store / name)
+            result |= maildir_messages(store / encoded[name].strip('"'))
         return result
 
     sync()

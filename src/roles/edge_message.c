@@ -193,13 +193,15 @@ struct str edge_message_recipient(const struct edge_message *m, size_t index)
 /* RFC 5321 §4.4: final delivery puts Return-Path on top; Delivered-To is what everybody does. */
 static bool make_prefix(struct edge_message *m, struct str delivered_to, struct str *ret_prefix)
 {
-    struct mailbox_address address;
+    /* "<Postmaster>" has no domain (RFC 5321 §4.1.1.3). */
+    bool no_domain = str_find_byte(delivered_to, '@') < 0;
+    struct mailbox_address address = {.local = delivered_to};
     struct mailbox_path path = {.is_null = m->reverse_path.len == 0};
     struct buf out;
     buf_init(&out, 4 * LIMIT_PATH_SIZE + 256);
     bool ok =
         (path.is_null || address_parse_mailbox(m->reverse_path, &path.mailbox) == ADDRESS_OK) &&
-        address_parse_mailbox(delivered_to, &address) == ADDRESS_OK &&
+        (no_domain || address_parse_mailbox(delivered_to, &address) == ADDRESS_OK) &&
         header_put_return_path(&out, &path) && header_put_delivered_to(&out, &address) &&
         arena_dup(&m->arena, buf_str(&out), ret_prefix);
     buf_release(&out);
