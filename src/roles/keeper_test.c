@@ -397,7 +397,7 @@ static void passwords_come_and_go(void **state)
 static void scram_final(struct buf *out, struct str password, struct str bare, struct str first)
 {
     uint8_t salted[32], client[32], stored[32], signature[32];
-    struct str rest = first, nonce, salt64, count;
+    struct str rest = first, nonce = {0}, salt64 = {0}, count = {0};
     uint64_t iterations = 0;
     struct buf auth, salt;
     buf_init(&auth, 4096);
