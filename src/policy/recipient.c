@@ -109,14 +109,31 @@ static bool append_node(struct recipient *r, const struct recipient_address *add
     return true;
 }
 
+/* It counts, and is shown to its reader, as an address of the home domain. */
+static bool go_home(struct recipient *r, struct recipient_address *a)
+{
+    struct str user = str_sub(a->text, 0, a->local.len), home = r->rules.home_domain;
+    char *text = arena_alloc(r->arena, user.len + 1 + home.len);
+    if (!text)
+        return false;
+    memcpy(text, user.ptr, user.len);
+    text[user.len] = '@';
+    memcpy(text + user.len + 1, home.ptr, home.len);
+    a->text = str_make(text, user.len + 1 + home.len);
+    a->domain = home;
+    return true;
+}
+
 static void start_node(struct recipient *r)
 {
     struct recipient_address *a = &r->at->address;
     r->asking = true;
     /* RFC 5321 §4.5.1: "Postmaster" needs no domain; the server's own name is as good as one. */
     if (is_postmaster(r->at) && !str_empty(r->rules.home_domain) &&
-        (str_empty(a->domain) || str_eq_nocase(a->domain, r->rules.hostname)))
-        a->domain = r->rules.home_domain;
+        (str_empty(a->domain) || str_eq_nocase(a->domain, r->rules.hostname)) && !go_home(r, a)) {
+        decide(r, &reply_memory);
+        return;
+    }
     if (str_empty(a->domain) && is_postmaster(r->at))
         ask_postmaster(r);
     else if (str_empty(a->domain))

@@ -223,9 +223,9 @@ static const struct {
     {"anything@b.test", 0, "250 1:anything@b.test"},
     {"any+thing@b.test", 0, "250 1:any+thing@b.test"},
     /* postmaster: RFC 5321 §4.5.1 */
-    {"postmaster", 0, "250 2:postmaster"},
-    {"POSTMASTER", 9999, "250 2:POSTMASTER"},
-    {"postmaster@mail.a.test", 0, "250 2:postmaster@mail.a.test"},
+    {"postmaster", 0, "250 2:postmaster@b.test"},
+    {"POSTMASTER", 9999, "250 2:POSTMASTER@b.test"},
+    {"postmaster@mail.a.test", 0, "250 2:postmaster@b.test"},
     {"postmaster@a.test", 0, "250 1:postmaster@a.test"},
     {"Postmaster@b.test", 0, "250 2:Postmaster@b.test"},
     {"postmaster@c.test", 0, "250 1:postmaster@c.test"},
