@@ -24,6 +24,7 @@ struct edge_smtp {
     uint64_t token; /* of the question that is open at another role, else 0 */
     struct channel *call_channel;
     uint32_t call;
+    uint64_t size;    /* what MAIL said with SIZE */
     struct buf asked; /* the address in question, as text */
 
     struct buf helo;
@@ -176,6 +177,7 @@ static void on_sender(void *context, enum status_code status, const struct ipc_s
 /* RFC 6409 §6.1: who submits may only name himself; on port 25 anybody may be anybody. */
 static void ask_sender(struct edge_smtp *s, const struct smtp_event_sender *sender)
 {
+    s->size = sender->size;
     buf_clear(&s->asked);
     if (!sender->path->is_null)
         address_print(&s->asked, &sender->path->mailbox);
@@ -231,6 +233,7 @@ static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient
         .account = s->who.account,
         .reverse_path = text_from(edge_message_reverse_path(s->message)),
         .recipient = text_from(buf_str(&s->asked)),
+        .size = s->size,
     };
     s->call_channel = s->conn->edge->mailroom;
     s->call = ipc_recipient_call(s->call_channel, &in, on_recipient, s);
