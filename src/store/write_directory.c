@@ -24,6 +24,15 @@ static bool has_odd_bytes(struct str s)
     return false;
 }
 
+/* RFC 5321 §4.1.2: a local part in quotes may hold what is odd elsewhere, but no controls. */
+static bool has_controls(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((unsigned char)s.ptr[i] < ' ' || s.ptr[i] == 0x7f)
+            return true;
+    return false;
+}
+
 static enum status_code check_domain(struct str name, struct diag *d)
 {
     bool good = !str_empty(name) && name.len <= LIMIT_DOMAIN_SIZE && is_folded(name) &&
@@ -261,7 +270,7 @@ static enum status_code split_address(struct str address, struct split_address *
     ptrdiff_t at = str_rfind_byte(address, '@');
     struct str local = str_sub(address, 0, at < 0 ? 0 : (size_t)at);
     if (str_empty(local) || local.len > LIMIT_LOCAL_PART_SIZE || !is_folded(local) ||
-        has_odd_bytes(local) || str_find_byte(local, '@') >= 0 || !utf8_valid(local)) {
+        has_controls(local) || str_find_byte(local, '@') >= 0 || !utf8_valid(local)) {
         diag_set(d, "not an address: %.*s", STR_ARG(address));
         return STATUS_INVALID;
     }
