@@ -1,0 +1,363 @@
+"""Every command: done, refused, exit status; with the server running and without."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+import mail
+import postern
+
+OK, FAILED, USAGE, NOT_FOUND, EXISTS, TRY_AGAIN = 0, 1, 2, 3, 4, 5
+
+
+class Cli:
+    """Runs commands on the data of a demo."""
+
+    def __init__(self, folder):
+        self.config = folder / "postern.conf"
+
+    def run(self, *words, stdin=""):
+        return subprocess.run([postern.PROGRAM, *map(str, words), "--config", self.config],
+                              input=stdin, capture_output=True, text=True, timeout=60)
+
+    def __call__(self, *words, status=OK, stdin=""):
+        """The command's output; fails where it ends otherwise than expected."""
+        done = self.run(*words, stdin=stdin)
+        assert done.returncode == status, (words, done.stdout, done.stderr)
+        return done.stdout if status == OK else done.stderr
+
+    def json(self, *words, **options):
+        return json.loads(self(*words, "--json", **options))
+
+
+@pytest.fixture(scope="module", params=["running", "alone"])
+def cli(request, tmp_path_factory):
+    """The commands beside a server, and on the data of one that has stopped."""
+    demo = postern.Demo(tmp_path_factory.mktemp(request.param) / "data")
+    with demo:
+        if request.param == "alone":
+            demo.stop()
+        cli = Cli(demo.folder)
+        cli.demo = demo
+        cli.running = request.param == "running"
+        yield cli
+
+
+def names(rows, key):
+    return [row[key] for row in rows]
+
+
+def test_domains(cli):
+    cli("domain", "add", "Example.ORG")
+    assert "example.org" in cli("domain", "add", "example.org", status=EXISTS)
+    assert names(cli.json("domain", "list"), "domain") == ["demo.test", "example.org"]
+    assert cli.json("domain", "show", "example.org")["separators"] == "+"
+    cli("domain", "set", "example.org", "--separators", "-")
+    assert cli.json("domain", "show", "EXAMPLE.org")["separators"] == "-"
+    cli("domain", "set", "example.org", "--separators", "@", status=USAGE)
+    cli("domain", "set", "example.org", status=USAGE)
+    cli("domain", "remove", "example.org")
+    cli("domain", "show", "example.org", status=NOT_FOUND)
+    cli("domain", "remove", "example.org", status=NOT_FOUND)
+    cli("domain", "add", "not a domain", status=USAGE)
+    cli("domain", "add", "[127.0.0.1]", status=USAGE)
+
+
+def test_domains_in_other_scripts(cli):
+    cli("domain", "add", "bücher.example")
+    assert cli.json("domain", "show", "bücher.example")["domain"] == "xn--bcher-kva.example"
+    cli("domain", "remove", "xn--bcher-kva.example")
+
+
+def test_a_domain_with_addresses_stays(cli):
+    cli("domain", "remove", "demo.test", status=TRY_AGAIN)
+    assert "demo.test" in names(cli.json("domain", "list"), "domain")
+
+
+def test_accounts(cli):
+    cli("account", "add", "carol@demo.test", "--quota", "10M", "--address", "carol@demo.test",
+        "--address", "c@demo.test", stdin="secret words\n")
+    shown = cli.json("account", "show", "carol@demo.test")
+    assert shown["quota"] == 10 * 1024 * 1024 and not shown["disabled"]
+    assert sorted(shown["addresses"]) == ["c@demo.test", "carol@demo.test"]
+    cli("account", "add", "carol@demo.test", "--no-password", status=EXISTS)
+    cli("account", "quota", "carol@demo.test", "none")
+    assert cli.json("account", "show", "carol@demo.test")["quota"] == 0
+    assert "none" in cli("account", "show", "carol@demo.test")
+    cli("account", "quota", "carol@demo.test", "much", status=USAGE)
+    cli("account", "disable", "carol@demo.test")
+    assert cli.json("account", "show", "carol@demo.test")["disabled"]
+    cli("account", "enable", "carol@demo.test")
+    assert not cli.json("account", "show", "carol@demo.test")["disabled"]
+    cli("account", "remove", "carol@demo.test")
+    for command in ("show", "disable", "enable", "remove"):
+        cli("account", command, "carol@demo.test", status=NOT_FOUND)
+    cli("address", "show", "c@demo.test", status=NOT_FOUND)
+    cli("account", "add", "bad name", "--no-password", status=USAGE)
+
+
+def test_an_address_belongs_to_one(cli):
+    cli("address", "add", "first@demo.test", "alice@demo.test")
+    cli("address", "add", "first@demo.test", "bob@demo.test", status=EXISTS)
+    cli("address", "add", "first@nowhere.test", "bob@demo.test", status=NOT_FOUND)
+    cli("address", "add", "other@demo.test", "nobody@demo.test", status=NOT_FOUND)
+    cli("address", "add", "no address", "bob@demo.test", status=USAGE)
+    assert cli.json("address", "show", "FIRST@demo.test")["account"] == "alice@demo.test"
+    assert "first@demo.test" in names(cli.json("address", "list", "alice@demo.test"), "address")
+    assert "first@demo.test" not in names(cli.json("address", "list", "bob@demo.test"), "address")
+    cli("address", "remove", "first@demo.test")
+    cli("address", "remove", "first@demo.test", status=NOT_FOUND)
+
+
+def test_quoted_local_parts(cli):
+    cli("address", "add", '"two words"@demo.test', "alice@demo.test")
+    assert '"two words"@demo.test' in names(cli.json("address", "list"), "address")
+    cli("address", "remove", '"two words"@demo.test')
+
+
+def test_aliases(cli):
+    cli("alias", "add", "team@demo.test", "alice@demo.test", "bob@demo.test")
+    cli("alias", "add", "team@demo.test", "bob@demo.test", status=EXISTS)
+    cli("alias", "add", "alice@demo.test", "bob@demo.test", status=EXISTS)
+    cli("alias", "add", "far@demo.test", "someone@elsewhere.test", status=FAILED)
+    cli("alias", "add", "x@elsewhere.test", "bob@demo.test", status=NOT_FOUND)
+    assert cli.json("alias", "show", "team@demo.test")["targets"] == ["alice@demo.test",
+                                                                      "bob@demo.test"]
+    cli("alias", "set", "team@demo.test", "bob@demo.test")
+    assert cli.json("alias", "list")[0]["targets"] == ["bob@demo.test"]
+    cli("alias", "set", "nobody@demo.test", "bob@demo.test", status=NOT_FOUND)
+    cli("alias", "show", "alice@demo.test", status=NOT_FOUND)
+    cli("address", "show", "team@demo.test", status=NOT_FOUND)
+    cli("alias", "remove", "team@demo.test")
+    assert cli.json("alias", "list") == []
+    assert cli("alias", "list") == "There are no aliases.\n"
+
+
+def test_catch_all(cli):
+    cli("catch-all", "set", "demo.test", "bob@demo.test")
+    assert cli.json("catch-all", "show", "demo.test")["catch_all"] == "bob@demo.test"
+    cli("catch-all", "remove", "demo.test")
+    cli("catch-all", "remove", "demo.test", status=NOT_FOUND)
+    assert cli.json("catch-all", "show", "demo.test")["catch_all"] == ""
+    cli("catch-all", "set", "demo.test", "nobody@demo.test", status=NOT_FOUND)
+    cli("catch-all", "set", "nowhere.test", "bob@demo.test", status=NOT_FOUND)
+
+
+def test_passwords(cli, tmp_path):
+    added = cli.json("password", "add", "bob@demo.test", "--label", "phone", "--generate")
+    assert re.fullmatch(r"([a-z2-9]{6}-){3}[a-z2-9]{6}", added["password"])
+    cli("password", "add", "bob@demo.test", "--label", "phone", "--generate", status=EXISTS)
+    cli("password", "add", "bob@demo.test", "--generate", status=USAGE)
+    listed = cli.json("password", "list", "bob@demo.test")
+    assert sorted(names(listed, "kind")) == ["account", "application"]
+    [phone] = [row for row in listed if row["label"] == "phone"]
+    assert cli.json("password", "show", "bob@demo.test", phone["id"]) == phone
+    assert "password" not in phone
+    (tmp_path / "new").write_text("in a file\n")
+    cli("password", "set", "bob@demo.test", "--password-file", tmp_path / "new")
+    cli("password", "set", "bob@demo.test", "--password-file", tmp_path / "gone", status=FAILED)
+    cli("password", "set", "bob@demo.test", status=FAILED)
+    cli("password", "set", "bob@demo.test", "--generate", "--password-file", "-", status=USAGE)
+    cli("password", "set", "nobody@demo.test", "--generate", status=NOT_FOUND)
+    cli("password", "set", "bob@demo.test", stdin=cli.demo.users["bob"] + "\n")
+    cli("password", "remove", "bob@demo.test", phone["id"])
+    cli("password", "remove", "bob@demo.test", phone["id"], status=NOT_FOUND)
+    cli("password", "show", "bob@demo.test", phone["id"], status=NOT_FOUND)
+    cli("password", "remove", "bob@demo.test", "phone", status=USAGE)
+
+
+def test_status_says_whether_it_runs(cli):
+    done = cli.run("status", "--json")
+    shown = json.loads(done.stdout)
+    assert shown["running"] == cli.running and shown["accounts"] == 2
+    assert done.returncode == (OK if cli.running else NOT_FOUND)
+    for command in ("reload", "stop"):
+        if not cli.running:
+            assert "no server is running" in cli(command, status=NOT_FOUND)
+
+
+def test_trace(cli):
+    assert "no trace" in cli("trace", "6h0000000000", status=NOT_FOUND)
+
+
+@pytest.mark.parametrize("words", [
+    [], ["frobnicate"], ["domain"], ["domain", "frobnicate"], ["domain", "add"],
+    ["domain", "add", "a.test", "b.test"], ["domain", "list", "--frobnicate"],
+    ["account", "quota", "a@b.test"], ["account", "add", "a@b.test", "--quota"],
+    ["version", "--json=yes"], ["demo", "x", "--base", "99999"], ["demo", "x", "--user", "alice"],
+    ["password", "remove", "a@b.test"],
+], ids=" ".join)
+def test_wrong_usage(words):
+    done = subprocess.run([postern.PROGRAM, *words], capture_output=True, text=True, timeout=20)
+    assert done.returncode == USAGE and not done.stdout
+    assert "help" in done.stderr or "usage" in done.stderr or words[0] in done.stderr
+
+
+def test_every_command_has_help():
+    overview = subprocess.run([postern.PROGRAM, "--help"], capture_output=True, text=True).stdout
+    commands = [line.strip().split("  ")[0] for line in overview.splitlines()
+                if line.startswith("  ")]
+    assert len(commands) > 30
+    for command in commands:
+        words = [word for word in command.split() if re.fullmatch("[a-z-]+", word)]
+        done = subprocess.run([postern.PROGRAM, *words, "--help"], capture_output=True, text=True)
+        assert done.returncode == OK and done.stdout.startswith(f"usage: postern {words[0]}")
+        assert "--json" in done.stdout and not done.stderr
+
+
+def test_version():
+    done = subprocess.run([postern.PROGRAM, "--version"], capture_output=True, text=True)
+    assert re.fullmatch(r"postern \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_config_check_shows_every_error(tmp_path):
+    bad = tmp_path / "bad.conf"
+    bad.write_text("hostnam x\nlisten mx 1.2.3.4\n")
+    done = subprocess.run([postern.PROGRAM, "config", "check", bad], capture_output=True, text=True)
+    assert done.returncode == FAILED
+    assert f"{bad}:1:1: " in done.stderr and f"{bad}:2:11: " in done.stderr
+    done = subprocess.run([postern.PROGRAM, "config", "check", tmp_path / "none"],
+                          capture_output=True, text=True)
+    assert done.returncode == NOT_FOUND and "none" in done.stderr
+
+
+# ---- What changes have to do with mail ------------------------------------------------------
+
+
+def test_changes_count_at_once(new_demo):
+    """A running server goes by what was changed a moment ago."""
+    demo = new_demo()
+    cli = Cli(demo.folder)
+    sender, client = "someone@elsewhere.test", mail.smtp(demo)
+    client.ehlo()
+    client.mail(sender)
+    assert client.rcpt("carol@demo.test")[0] == 550
+    cli("account", "add", "carol@demo.test", stdin="secret\n")
+    assert client.rcpt("carol@demo.test")[0] == 250
+    cli("account", "disable", "carol@demo.test")
+    code, words = client.rcpt("carol@demo.test")
+    assert code == 550 and b"5.2.1" in words
+    cli("alias", "add", "team@demo.test", "alice@demo.test", "bob@demo.test")
+    assert client.rcpt("team@demo.test")[0] == 250
+    cli("alias", "add", "loop@demo.test", "loop@demo.test")
+    code, words = client.rcpt("loop@demo.test")
+    assert code == 550 and b"5.4.6" in words
+    cli("account", "quota", "bob@demo.test", "1")
+    assert client.docmd("RSET")[0] == 250
+    client.mail(sender, ["SIZE=5000"])
+    code, words = client.rcpt("bob@demo.test")
+    assert code == 552 and b"5.2.2" in words
+    cli("catch-all", "set", "demo.test", "alice@demo.test")
+    assert client.rcpt("whoever@demo.test")[0] == 250
+    assert client.rcpt("someone%elsewhere.test@demo.test")[0] == 550
+    client.quit()
+
+
+def test_a_disabled_account_is_shown_out(new_demo):
+    demo = new_demo()
+    cli = Cli(demo.folder)
+    conn = mail.imap(demo)
+    conn.select("INBOX")
+    cli("account", "disable", "alice@demo.test")
+    with pytest.raises(Exception, match="closed|BYE|EOF|LOGIN"):
+        conn.noop()
+        conn.noop()
+    with pytest.raises(Exception):
+        mail.imap(demo)
+    cli("account", "enable", "alice@demo.test")
+    mail.imap(demo).logout()
+
+
+def test_trace_of_a_message(new_demo):
+    demo = new_demo()
+    client = mail.smtp(demo)
+    client.ehlo()
+    client.mail("someone@elsewhere.test")
+    client.rcpt("alice@demo.test")
+    code, words = client.data(b"Subject: traced\r\n\r\nx\r\n")
+    assert code == 250
+    steps = Cli(demo.folder).json("trace", words.split()[-1].decode())
+    assert steps and "alice@demo.test" in json.dumps(steps)
+
+
+def test_reload_and_stop(new_demo):
+    demo = new_demo()
+    cli = Cli(demo.folder)
+    conn = mail.imap(demo)
+    cli("reload")
+    assert conn.noop()[0] == "OK"
+    cli.config.write_text(cli.config.read_text() + "frobnicate yes\n")
+    cli("reload", status=FAILED)
+    assert conn.noop()[0] == "OK"
+    process = demo.process
+    cli.config.write_text(cli.config.read_text().replace("frobnicate yes\n", ""))
+    cli("stop")
+    assert process.wait(20) == 0
+
+
+# ---- demo and setup ------------------------------------------------------------------------
+
+
+def test_demo_keeps_its_data_and_stops_on_both_signals(tmp_path):
+    demo = postern.Demo(tmp_path / "data", users={"zoe": "secret"})
+    demo.start()
+    conn = mail.imap(demo, "zoe")
+    conn.append("INBOX", None, None, b"Subject: kept\r\n\r\nx\r\n")
+    conn.logout()
+    before = (demo.folder / "certificate.pem").read_bytes()
+    assert demo.stop(signal.SIGINT) == 0
+    demo.start()
+    assert (demo.folder / "certificate.pem").read_bytes() == before
+    assert mail.imap(demo, "zoe").select("INBOX")[1] == [b"1"]
+    client = mail.smtp(demo)
+    client.ehlo()
+    client.mail("")
+    assert client.docmd("RCPT TO:<Postmaster>")[0] == 250
+    client.quit()
+    second = subprocess.run([postern.PROGRAM, "demo", demo.folder], capture_output=True, text=True)
+    assert second.returncode == TRY_AGAIN and "running" in second.stderr
+    assert demo.stop(signal.SIGTERM) == 0
+
+
+def test_demo_makes_accounts_by_itself(tmp_path):
+    demo = postern.Demo(tmp_path / "data", users={})
+    demo.start()
+    try:
+        words = (demo.folder / "passwords").read_text()
+        demo.users = dict(line.split(":") for line in words.split())
+        assert set(demo.users) == {"alice", "bob"}
+        mail.imap(demo, "bob").logout()
+    finally:
+        demo.stop()
+
+
+def setup(*words, **options):
+    return subprocess.run([postern.PROGRAM, "setup", *words], capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL, timeout=60, **options)
+
+
+def test_setup_twice(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    first = setup("ann@example.org", "--root", root, "--generate")
+    assert first.returncode == OK, first.stderr
+    assert "example.org.  MX" in first.stdout and "the password of ann@example.org" in first.stdout
+    files = {path: path.read_bytes() for path in root.rglob("etc/**/*") if path.is_file()}
+    assert {path.name for path in files} == {"postern.conf", "certificate.pem", "key.pem",
+                                             "postern.service"}
+    assert os.stat(root / "etc/postern/key.pem").st_mode & 0o077 == 0
+    checked = subprocess.run([postern.PROGRAM, "config", "check", root / "etc/postern/postern.conf"])
+    assert checked.returncode == OK
+    second = setup("ann@example.org", "--root", root, "--generate")
+    assert second.returncode == OK and "made" not in second.stdout.split("DNS")[0]
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_setup_refuses(tmp_path):
+    assert setup("nonsense", "--root", tmp_path).returncode == USAGE
+    assert setup("a@b.test", "--root", "relative").returncode == USAGE
+    assert setup("a@b.test", "--hostname", "x y", "--root", tmp_path).returncode == USAGE
