@@ -112,7 +112,8 @@ static bool imap_open(struct edge_conn *conn, struct now now)
     s->conn = conn;
     s->config = edge_conn_service(conn)->imap;
     s->config.tls_active = edge_conn_has_tls(conn);
-    s->config.mechanisms = edge_login_mechanisms(s->config.tls_active || s->config.clear_login);
+    if (s->config.tls_active || s->config.clear_login)
+        s->config.mechanisms = edge_login_mechanisms(s->config.tls_active);
     s->engine = imap_server_create(&s->config, now);
     s->login_deadline_ms = now.mono_ms + (int64_t)conn->settings->config.limits.login_ms;
     buf_init(&s->last_data, LIMIT_SMTP_AUTH_LINE_SIZE);

@@ -136,5 +136,6 @@ bool edge_login_password(struct edge_login *l, struct str user, struct str passw
 
 struct str edge_login_mechanisms(bool tls)
 {
-    return tls ? STR("PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS") : STR("");
+    return tls ? STR("PLAIN LOGIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS")
+               : STR("PLAIN LOGIN SCRAM-SHA-256");
 }

@@ -46,7 +46,10 @@ bool edge_login_step(struct edge_login *l, struct str response);
 /* A name and a password given in the protocol's own way (LOGIN, USER and PASS): as SASL PLAIN. */
 bool edge_login_password(struct edge_login *l, struct str user, struct str password);
 
-/* Mechanisms to offer, space-separated: without and with TLS. */
+/*
+ * Mechanisms to offer, space-separated: with TLS, or without where a login in clear is allowed
+ * (RFC 5802 §6: there is nothing to bind to then).
+ */
 struct str edge_login_mechanisms(bool tls);
 
 /* Logs the outcome, with the name only where the keeper has vouched for it. */

@@ -62,7 +62,7 @@ static void fill_service(const struct edge_settings *s, const struct config_list
     };
     service->pop3 = (struct pop3_config){
         .hostname = s->config.hostname,
-        .mechanisms = edge_login_mechanisms(clear_login),
+        .mechanisms = clear_login ? edge_login_mechanisms(false) : STR(""),
         .mechanisms_tls = edge_login_mechanisms(true),
         .password_clear = clear_login,
         .starttls = starttls,
