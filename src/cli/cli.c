@@ -26,7 +26,10 @@ static size_t words_matched(const struct cli_command *command, int argc, char **
     struct str rest = str_from_c(command->name), word;
     size_t count = 0;
     while (str_split(&rest, ' ', &word)) {
-        if (count >= (size_t)argc || !str_eq(word, str_from_c(argv[count])))
+        if (count >= (size_t)argc)
+            return 0;
+        struct str given = str_from_c(argv[count]);
+        if (!str_eq(word, str_eq(given, STR("--version")) ? STR("version") : given))
             return 0;
         count++;
     }
@@ -210,8 +213,6 @@ int cli_main(int argc, char **argv, FILE *in, FILE *out, FILE *err)
 {
     size_t words = 0;
     struct cli cli = {.program = argv[0], .in = in, .out = out, .err = err};
-    if (argc > 1 && strcmp(argv[1], "--version") == 0)
-        argv[1] += 2;
     cli.command = find_command(argc - 1, argv + 1, &words);
     if (!cli.command)
         return (int)no_command(argc - 1, argv + 1, out, err);
