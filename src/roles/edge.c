@@ -34,6 +34,13 @@ void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE])
     ret_id[EDGE_ID_SIZE - 1] = '\0';
 }
 
+void edge_count(struct edge *edge, const char *name, const char *help, const char *label_name,
+                const char *label)
+{
+    metric_add(
+        metrics_get(role_metrics(edge->role), METRIC_COUNTER, name, help, label_name, label), 1);
+}
+
 /* ---- Listeners ----------------------------------------------------------------------------------
  */
 

@@ -61,6 +61,10 @@ enum { EDGE_ID_SIZE = 14 };
 /* A new id for a connection's or message's log lines and trace: 13 characters, never repeated. */
 void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE]);
 
+/* Adds one to a counter of the metrics; see metrics_get. */
+void edge_count(struct edge *edge, const char *name, const char *help, const char *label_name,
+                const char *label);
+
 extern const struct role_plan edge_plan;
 
 #endif

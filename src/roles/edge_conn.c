@@ -473,6 +473,8 @@ static bool admit(struct edge_conn *conn)
     log_words(&line, "reason",
               verdict == EDGE_TOO_FAST ? "too many connections a minute" : "too many connections");
     log_end(&line);
+    edge_count(conn->edge, "postern_edge_turned_away", "Connections over a limit.", "listener",
+               listen_kind_name(conn->kind));
     if (!listen_kind_is_tls(conn->kind))
         stream_write(&conn->stream, conn->protocol->busy, &written);
     linger(conn);
@@ -499,6 +501,8 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
         conn->next->link = &conn->next;
     edge->connections = conn;
     edge->connection_count++;
+    edge_count(edge, "postern_edge_connections", "Connections of the network.", "listener",
+               listen_kind_name(conn->kind));
     buf_init(&conn->rdns, LIMIT_DOMAIN_SIZE + 1);
     edge_new_id(edge, edge_conn_now(conn), conn->id);
     set_peer(conn, peer);

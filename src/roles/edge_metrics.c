@@ -49,12 +49,25 @@ static void on_numbers(void *context, enum status_code status, const struct ipc_
     }
 }
 
+/* What is a state, not a count, is looked at when somebody asks. */
+static void set_gauges(struct edge *edge)
+{
+    struct metrics *own = role_metrics(edge->role);
+    metric_set(metrics_get(own, METRIC_GAUGE, "postern_edge_connections_open",
+                           "Connections of the network that are open.", NULL, NULL),
+               edge->connection_count);
+    metric_set(metrics_get(own, METRIC_GAUGE, "postern_edge_bodies_bytes",
+                           "Bytes of messages that are arriving, held in memory.", NULL, NULL),
+               edge->bodies_in_flight_size);
+}
+
 static void ask(struct edge_metrics *m)
 {
     struct edge *edge = m->conn->edge;
     struct channel *channels[ROLES_ASKED] = {edge->mailroom, edge->keeper, edge->vault,
                                              edge->courier};
     m->asked = true;
+    set_gauges(edge);
     metrics_print(role_metrics(edge->role), &m->body);
     for (size_t i = 0; i < ROLES_ASKED; i++) {
         struct question *q = &m->questions[i];

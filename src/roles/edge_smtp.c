@@ -197,6 +197,8 @@ static void ask_sender(struct edge_smtp *s, const struct smtp_event_sender *send
 static void log_refusal(struct edge_smtp *s, uint16_t code)
 {
     struct log_line line;
+    edge_count(s->conn->edge, "postern_edge_recipients_refused", "Recipients refused.", "class",
+               code < 500 ? "4" : "5");
     edge_conn_log(s->conn, &line, LOG_INFO, "recipient-refused", edge_message_id(s->message));
     log_words(&line, "conn", s->conn->id);
     log_text(&line, "from", text_from(edge_message_reverse_path(s->message)));
@@ -325,6 +327,8 @@ static void log_result(struct edge_smtp *s, enum status_code status, bool again)
 {
     struct log_line line;
     bool kept = status == STATUS_OK;
+    edge_count(s->conn->edge, "postern_edge_messages", "Messages to their last dot.", "outcome",
+               kept ? "accepted" : "refused");
     edge_conn_log(s->conn, &line, kept ? LOG_INFO : LOG_WARN, kept ? "accepted" : "not-accepted",
                   edge_message_id(s->message));
     log_words(&line, "conn", s->conn->id);

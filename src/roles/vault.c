@@ -468,7 +468,14 @@ static void vault_stop(void *state, bool now)
         role_end(v->role);
 }
 
+static void on_metrics(void *context, struct channel *from, uint32_t id)
+{
+    struct vault *v = context;
+    role_reply_metrics(v->role, from, id);
+}
+
 static const struct ipc_handlers handlers = {
+    .metrics = on_metrics,
     .accept = on_accept,
     .body_chunk = on_body_chunk,
     .body_abort = on_body_abort,
