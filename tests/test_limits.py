@@ -1,0 +1,368 @@
+"""Bounded: what strangers can make the server do has an end, and others are served meanwhile."""
+
+import contextlib
+import resource
+import selectors
+import signal
+import socket
+import ssl
+import struct
+import time
+
+import pytest
+
+import mail
+import postern
+import served
+import wire
+
+IDLE = 4000
+ALICE = "alice@demo.test"
+
+
+@pytest.fixture
+def serve():
+    """A function that starts a server of the test's own: serve("errors 3")."""
+    with contextlib.ExitStack() as stack:
+        yield lambda *limits, **options: stack.enter_context(
+            served.Served("\n".join(limits), **options))
+
+
+def connect(server, service="smtp", **options):
+    return wire.Smtp(server.address(service), **options)
+
+
+# ---- Many ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * IDLE + 500
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        pytest.skip(f"this machine lets a process have {hard} descriptors, not {wanted}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def open_idle(address, count):
+    """count connections, each of which has had its greeting."""
+    found = []
+    with selectors.DefaultSelector() as waiting:
+        for _ in range(count):
+            connection = socket.create_connection(address, 20)
+            found.append(connection)
+            waiting.register(connection, selectors.EVENT_READ)
+        while waiting.get_map():
+            ready = waiting.select(20)
+            assert ready, f"{len(waiting.get_map())} connections get no greeting"
+            for key, _ in ready:
+                assert key.fileobj.recv(1000).startswith((b"220", b"* OK", b"+OK"))
+                waiting.unregister(key.fileobj)
+    return found
+
+
+def test_4000_idle_connections_do_not_keep_a_new_client_waiting(many_descriptors, new_demo):
+    demo = new_demo()
+    idle = open_idle(demo.address("smtp"), IDLE)
+    try:
+        begun = time.monotonic()
+        with connect(demo) as client:
+            client.greet()
+            greeted = time.monotonic() - begun
+            assert client.message(wire.message()[0], [ALICE]).startswith("250")
+        begun_imap = time.monotonic()
+        mail.imap(demo).logout()
+        logged_in = time.monotonic() - begun_imap
+        print(f"beside {IDLE} idle connections: EHLO answered after {greeted * 1000:.1f} ms, "
+              f"IMAP login and logout took {logged_in * 1000:.0f} ms")
+        assert greeted < 1
+        # They are all still there.
+        for connection in idle[::97]:
+            connection.sendall(b"NOOP\r\n")
+            assert connection.recv(100).startswith(b"250")
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+def test_connections_of_an_address_are_counted(serve):
+    server = serve("connections-per-address 3")
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            assert stack.enter_context(connect(server)).reply().startswith("220")
+        with connect(server) as fourth:
+            assert fourth.reply().startswith("421 4.7.0")
+            assert fourth.is_closed()
+        with connect(server, source="127.0.0.9") as other:
+            assert other.reply().startswith("220")
+        # Another kind of listener counts for itself.
+        with connect(server, "submission") as other:
+            assert other.reply().startswith("220")
+    # Those that ended count no more.
+    def is_served():
+        with connect(server) as again:
+            return again.reply().startswith("220")
+    mail.wait_until(is_served)
+
+
+def test_new_connections_a_minute_are_counted(serve):
+    server = serve("connection-rate 5")
+
+    def greeting():
+        with connect(server, source="127.0.0.7") as client:
+            return client.reply()[:9]
+    assert [greeting() for _ in range(6)] == ["220 mx.de"] * 5 + ["421 4.7.0"]
+
+
+def test_trusted_networks_are_not_counted(serve):
+    server = serve("connections-per-address 2", "connection-rate 3", extra="trust 127.0.0.0/8")
+    with contextlib.ExitStack() as stack:
+        for _ in range(10):
+            assert stack.enter_context(connect(server)).reply().startswith("220")
+
+
+# ---- Slow ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", [b"", b"EHLO a.test\r\nMAIL FROM:<a@a.test>\r\n", b"NOO"])
+def test_a_silent_client_is_cut_off(serve, said):
+    server = serve("idle-time 1s")
+    with connect(server) as client:
+        client.send(said)
+        last = ""
+        while not last.startswith("421"):
+            last = client.reply()
+        assert last.startswith("421 4.4.2"), last
+        assert client.is_closed()
+
+
+def test_a_client_that_sends_octet_by_octet_is_cut_off(serve):
+    """Only a whole line is a sign of life."""
+    server = serve("idle-time 1s")
+    with connect(server) as client:
+        client.greet()
+        client.socket.settimeout(0.1)
+        deadline = time.monotonic() + 10
+        answer = b""
+        while b"421" not in answer:
+            assert time.monotonic() < deadline, "it is still served"
+            try:
+                client.send(b"x")
+                answer += client.socket.recv(1000)
+            except TimeoutError:
+                pass
+        assert answer.startswith(b"421 4.4.2")
+
+
+def test_silence_within_a_message_is_cut_off(serve):
+    server = serve("idle-time 1s")
+    with connect(server) as client:
+        assert client.greet().begin([ALICE]).startswith("354")
+        client.send(b"Subject: never ends\r\n")
+        assert client.reply().startswith("421 4.4.2")
+        assert client.is_closed()
+
+
+def test_a_handshake_that_does_not_end_is_cut_off(serve):
+    server = serve("handshake-time 1s")
+    with connect(server, "submissions") as client:
+        client.send(b"\x16\x03\x01")
+        assert client.is_closed()
+
+
+@pytest.mark.parametrize("service", ["imap", "pop3"])
+def test_who_does_not_log_in_is_cut_off(serve, service):
+    server = serve("login-time 1s")
+    with connect(server, service) as client:
+        assert client.is_closed()
+
+
+# ---- Wrong --------------------------------------------------------------------------------------
+
+
+def test_errors_are_counted(serve):
+    server = serve("errors 3")
+    with connect(server) as client:
+        client.greet()
+        replies = [client.command("NONSENSE")[:3] for _ in range(3)]
+        assert replies == ["500"] * 3
+        assert client.command("NONSENSE").startswith("421 4.7.0")
+        assert client.is_closed()
+
+
+def test_harvesters_wait(serve):
+    server = serve("unknown-recipients 2", "tarpit 1s")
+
+    def ask(client, address):
+        begun = time.monotonic()
+        reply = client.command(f"RCPT TO:<{address}>")
+        return reply[:9], time.monotonic() - begun
+
+    with connect(server) as client, connect(server) as other:
+        other.greet()
+        client.greet()
+        client.command("MAIL FROM:<a@elsewhere.test>")
+        for _ in range(2):
+            reply, took = ask(client, "nobody@demo.test")
+            assert reply == "550 5.1.1" and took < 0.9
+        client.send(b"RCPT TO:<nobody@demo.test>\r\n")
+        # Meanwhile others are not held back.
+        other.command("MAIL FROM:<a@elsewhere.test>")
+        reply, took = ask(other, ALICE)
+        assert reply.startswith("250") and took < 0.9
+        assert client.reply().startswith("550 5.1.1")
+        reply, took = ask(client, "nobody@demo.test")
+        assert reply == "550 5.1.1" and took > 0.9
+
+
+def test_wrong_passwords_end_the_connection(serve):
+    server = serve("login-failures 2")
+    with connect(server, "submissions", tls=True) as client:
+        client.greet()
+        wrong = "AUTH PLAIN AGFsaWNlQGRlbW8udGVzdABub3QgaXQ="
+        assert client.command(wrong).startswith("535 5.7.8")
+        assert client.command(wrong).startswith(("421", "535"))
+        assert client.is_closed()
+
+
+# ---- Large --------------------------------------------------------------------------------------
+
+
+def test_too_large_a_message_is_refused(serve):
+    server = serve("message-size 64K")
+    with connect(server) as client:
+        client.greet()
+        assert client.command("MAIL FROM:<a@elsewhere.test> SIZE=70000").startswith("552 5.3.4")
+        octets, message_id = wire.message(wire.text(80_000))
+        assert client.message(octets, [ALICE]).startswith("552 5.3.4")
+        # The session goes on.
+        fits, fitting_id = wire.message(wire.text(50_000))
+        assert client.message(fits, [ALICE]).startswith("250")
+    conn = mail.imap(server)
+    assert len(mail.find(conn, fitting_id)) == 1
+    assert mail.find(conn, message_id) == []
+
+
+def test_too_many_recipients_are_refused_for_now(serve):
+    server = serve("recipients 2")
+    with connect(server) as client:
+        client.greet()
+        client.command("MAIL FROM:<a@elsewhere.test>")
+        assert client.command(f"RCPT TO:<{ALICE}>").startswith("250")
+        assert client.command("RCPT TO:<bob@demo.test>").startswith("250")
+        assert client.command("RCPT TO:<postmaster@demo.test>").startswith("452 4.5.3")
+
+
+def test_bodies_in_flight_have_one_budget(serve):
+    server = serve("bodies-in-flight 1M")
+    octets, _ = wire.message(wire.text(240_000))
+    with contextlib.ExitStack() as stack:
+        late = stack.enter_context(connect(server)).greet()
+        under_way = []
+
+        def one_more_is_refused():
+            client = stack.enter_context(connect(server)).greet()
+            reply = client.begin([ALICE])
+            if reply.startswith("354"):
+                client.send(wire.stuffed(octets)[:-3])
+                under_way.append(client)
+                assert len(under_way) < 40, "there is no end to it"
+            return reply.startswith("452 4.3.1")
+        mail.wait_until(one_more_is_refused)
+        # Those that were let in are finished, and then there is room again.
+        for client in under_way:
+            client.send(b".\r\n")
+            assert client.reply().startswith("250")
+        assert late.message(wire.message()[0], [ALICE]).startswith("250")
+
+
+# ---- PROXY protocol -----------------------------------------------------------------------------
+
+
+def proxy_header(source):
+    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1")
+    return (b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + struct.pack("!H", 12) + addresses +
+            struct.pack("!HH", 4321, 25))
+
+
+def test_a_trusted_proxy_tells_the_client(serve):
+    server = serve("connections-per-address 2")
+    address = postern.HOST, server.base + served.PROXIED
+    octets, message_id = wire.message()
+    with contextlib.ExitStack() as stack:
+        first, second, third = (stack.enter_context(
+            wire.Smtp(address, before=proxy_header("192.0.2.7"))) for _ in range(3))
+        assert first.greet().message(octets, [ALICE]).startswith("250")
+        assert second.reply().startswith("220")
+        assert third.reply().startswith("421 4.7.0")
+        fourth = stack.enter_context(wire.Smtp(address, before=proxy_header("192.0.2.8")))
+        assert fourth.reply().startswith("220")
+    conn = mail.imap(server)
+    whole = mail.fetch(conn, mail.find(conn, message_id)[0])
+    assert b"[192.0.2.7]" in whole[:whole.index(b"\r\nFrom: ")]
+
+
+def test_without_its_header_a_proxy_is_not_served(serve):
+    server = serve("handshake-time 1s")
+    with wire.Smtp((postern.HOST, server.base + served.PROXIED),
+                   before=b"EHLO someone.test\r\n") as client:
+        with pytest.raises((ConnectionResetError, TimeoutError)):
+            client.reply()
+
+
+def test_from_elsewhere_a_proxy_header_is_no_header(serve):
+    server = serve()
+    with connect(server, before=proxy_header("192.0.2.7")) as client:
+        assert client.reply().startswith(("220", "554", "500", "421"))
+        assert not client.line().startswith("2")
+
+
+# ---- Reload -------------------------------------------------------------------------------------
+
+
+def serial_of(server):
+    """The serial number of the certificate that new clients of submissions see."""
+    pem = ssl.get_server_certificate(server.address("submissions"))
+    der = ssl.PEM_cert_to_DER_cert(pem)
+    # Certificate, TBSCertificate, [0] version, INTEGER serial: the first INTEGER behind [0] (RFC 5280).
+    at = der.index(b"\xa0\x03\x02\x01\x02\x02") + 5
+    return int.from_bytes(der[at + 2:at + 2 + der[at + 1]], "big")
+
+
+def test_a_reload_takes_a_new_certificate_and_keeps_connections(serve):
+    server = serve()
+    old = serial_of(server)
+    imap = mail.imap(server)
+    with connect(server) as clear, connect(server, "submissions", tls=True) as secret:
+        clear.greet()
+        secret.greet()
+        assert clear.begin([ALICE]).startswith("354")
+        new = served.make_certificate(server.config.parent, "mx.demo.test")
+        server.process.send_signal(signal.SIGHUP)
+        mail.wait_until(lambda: serial_of(server) == new)
+        assert new != old
+        clear.send(wire.stuffed(wire.message()[0]))
+        assert clear.reply().startswith("250")
+        assert secret.command("NOOP").startswith("250")
+        assert imap.noop()[0] == "OK"
+
+
+@pytest.mark.parametrize("file, words", [("certificate.pem", "no certificate at all\n"),
+                                         ("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n"),
+                                         ("postern.conf", "nonsense here\n")])
+def test_a_bad_reload_keeps_serving(serve, file, words):
+    server = serve()
+    old = serial_of(server)
+    with connect(server, "submissions", tls=True) as client:
+        client.greet()
+        (server.config.parent / file).write_text(words)
+        lines = len(server.log().splitlines())
+        server.process.send_signal(signal.SIGHUP)
+        mail.wait_until(lambda: any("level=error" in line or "level=warn" in line
+                                    for line in server.log().splitlines()[lines:]))
+        assert client.command("NOOP").startswith("250")
+        assert serial_of(server) == old
+        with connect(server) as other:
+            assert other.greet().message(wire.message()[0], [ALICE]).startswith("250")
