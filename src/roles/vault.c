@@ -20,6 +20,7 @@ enum {
     PURGE_MS = 60 * 1000,
     PURGE_PAUSE_MS = 50,
     PEERS_MAX = 256,
+    SYNCS_OF_CHECKPOINT = 2, /* of the WAL before, of the database after */
 };
 
 struct vault {
@@ -43,7 +44,7 @@ struct vault {
     struct channel *peers[ROLE_END][PEERS_MAX];
 
     struct metric *commits, *failed, *messages, *recipients, *recognised, *put_off, *wal,
-        *checkpoints;
+        *checkpoints, *syncs;
 };
 
 /* ---- The end -----------------------------------------------------------------------------------
@@ -113,6 +114,7 @@ static void set_numbers(struct vault *v)
 {
     const struct vault_numbers *n = vault_batch_numbers(v->batch);
     metric_set(v->commits, n->commits);
+    metric_set(v->syncs, n->commits + SYNCS_OF_CHECKPOINT * v->checkpoints->value);
     metric_set(v->failed, n->failed_batches);
     metric_set(v->messages, n->messages);
     metric_set(v->recipients, n->recipients);
@@ -325,6 +327,8 @@ static void make_metrics(struct vault *v)
     struct metrics *m = role_metrics(v->role);
     v->commits = metrics_get(m, METRIC_COUNTER, "postern_vault_commits",
                              "Transactions committed and synced.", NULL, NULL);
+    v->syncs = metrics_get(m, METRIC_COUNTER, "postern_vault_syncs",
+                           "Syncs to disk, of commits and checkpoints.", NULL, NULL);
     v->failed = metrics_get(m, METRIC_COUNTER, "postern_vault_failed_batches",
                             "Transactions undone because the disk or memory was full.", NULL, NULL);
     v->messages = metrics_get(m, METRIC_COUNTER, "postern_vault_messages",

@@ -9,10 +9,12 @@
 
 enum { LOST_PER_BATCH = 4 };
 
+#define BODY_SIZE_MAX (4ULL * LIMIT_MESSAGE_SIZE)
+
 static struct staged_body *find_staged(struct vault_batch *b, void *owner, uint64_t number)
 {
     for (struct staged_body *s = b->staged; s; s = s->next)
-        if (s->owner == owner && s->number == number && !s->lost && !s->used)
+        if (s->owner == owner && s->number == number && !s->ended && !s->used)
             return s;
     return NULL;
 }
@@ -56,7 +58,7 @@ enum status_code vault_check_body(struct vault_batch *b, void *owner, const stru
     if (email->body == 0)
         return size == email->size && email->chunks_count > 0 ? STATUS_OK : STATUS_INVALID;
     const struct staged_body *staged = find_staged(b, owner, email->body);
-    if (!staged)
+    if (!staged || staged->lost)
         return STATUS_NOT_FOUND;
     bool fits = staged->size + size == email->size &&
                 !(staged->complete && email->chunks_count > 0) &&
@@ -83,7 +85,7 @@ enum status_code vault_take_body(struct vault_batch *b, void *owner, const struc
     enum status_code status = insert_chunks(b, *ret_body, staged ? staged->chunks : 0,
                                             email->chunks, email->chunks_count);
     if (status == STATUS_OK && staged) {
-        staged->used = true;
+        staged->used = staged->touched = true;
         status = staging_end(&b->writer, *ret_body);
     }
     return status;
@@ -93,63 +95,85 @@ void vault_drop_body(struct vault_batch *b, void *owner, uint64_t number)
 {
     struct staged_body *staged = number ? find_staged(b, owner, number) : NULL;
     if (staged)
-        staged->lost = true;
+        staged->lost = staged->ended = true;
 }
 
 void vault_unuse_body(struct vault_batch *b, void *owner, uint64_t number)
 {
     for (struct staged_body *s = b->staged; number && s; s = s->next)
-        if (s->owner == owner && s->number == number && s->used) {
+        if (s->owner == owner && s->number == number && s->used)
             s->used = false;
-            s->lost = true;
-        }
 }
 
-/* What a doomed batch was to add to a body is missing: the body is lost. */
-void vault_settle_bodies(struct vault_batch *b, bool committed)
+static bool is_over(const struct staged_body *s)
+{
+    return s->lost && s->ended && !s->stored && !s->touched;
+}
+
+static void forget_bodies(struct vault_batch *b)
 {
     for (struct staged_body **at = &b->staged; *at;) {
         struct staged_body *s = *at;
-        if (committed && s->used) {
-            *at = s->next;
-            free(s);
+        if (!is_over(s)) {
+            at = &s->next;
             continue;
         }
-        s->lost = s->lost || !committed || !s->owner;
-        s->used = false;
-        at = &s->next;
+        *at = s->next;
+        free(s);
     }
+}
+
+/*
+ * What a doomed batch was to add to a body is missing, so the body is lost. One that was begun in
+ * that batch has nothing to remove: its id is free again, and another body's soon.
+ */
+void vault_settle_bodies(struct vault_batch *b, bool committed)
+{
+    for (struct staged_body *s = b->staged; s; s = s->next) {
+        if (!s->touched)
+            continue;
+        s->touched = false;
+        if (!committed) {
+            s->used = false;
+            s->lost = true;
+        } else if (s->used) {
+            s->stored = false;
+            s->lost = s->ended = true;
+        } else {
+            s->stored = true;
+        }
+    }
+    forget_bodies(b);
+}
+
+static bool is_to_remove(const struct staged_body *s)
+{
+    return s->lost && s->stored && !s->touched;
 }
 
 bool vault_has_lost(const struct vault_batch *b)
 {
     for (const struct staged_body *s = b->staged; s; s = s->next)
-        if (s->lost)
+        if (is_to_remove(s))
             return true;
     return false;
 }
 
-/*
- * Should this batch fail, the next start finds what is left in the staging table: forgetting
- * these early is safe.
- */
+/* Should this batch fail, the next start finds what is left in the staging table. */
 void vault_remove_lost(struct vault_batch *b)
 {
     unsigned removed = 0;
-    for (struct staged_body **at = &b->staged; *at && removed < LOST_PER_BATCH;) {
-        struct staged_body *s = *at;
-        if (!s->lost) {
-            at = &s->next;
+    for (struct staged_body *s = b->staged; s && removed < LOST_PER_BATCH; s = s->next) {
+        if (!is_to_remove(s))
             continue;
-        }
         enum status_code status = staging_end(&b->writer, s->body);
         if (status == STATUS_OK)
             status = body_remove(&b->writer, s->body);
         vault_note(b, status);
-        *at = s->next;
-        free(s);
+        s->stored = false;
         removed++;
     }
+    forget_bodies(b);
 }
 
 static struct staged_body *new_staged(struct vault_batch *b, void *owner, uint64_t number)
@@ -169,20 +193,20 @@ static enum status_code stage(struct vault_batch *b, void *owner,
     uint64_t size = 0;
     bool complete = false;
     struct staged_body *s = find_staged(b, owner, in->body);
-    if (in->body == 0 || !chunks_are_sound(in->chunks, in->chunks_count, &size, &complete) ||
-        (s && s->complete)) {
-        vault_drop_body(b, owner, in->body);
+    if (in->body == 0 || !chunks_are_sound(in->chunks, in->chunks_count, &size, &complete))
         return STATUS_INVALID;
-    }
     if (!s)
         s = new_staged(b, owner, in->body);
     if (!s)
         return STATUS_NO_MEMORY;
-    if (s->size + size > 4ULL * LIMIT_MESSAGE_SIZE) {
+    if (s->lost)
+        return STATUS_NOT_FOUND;
+    if (s->complete || s->size + size > BODY_SIZE_MAX) {
         s->lost = true;
-        return STATUS_TOO_BIG;
+        return s->complete ? STATUS_INVALID : STATUS_TOO_BIG;
     }
     enum status_code status = insert_chunks(b, s->body, s->chunks, in->chunks, in->chunks_count);
+    s->touched = true;
     s->chunks += in->chunks_count;
     s->size += size;
     s->complete = complete;

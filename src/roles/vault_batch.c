@@ -253,7 +253,8 @@ void vault_owner_gone(struct vault_batch *b, void *owner)
     for (struct staged_body *s = b->staged; s; s = s->next)
         if (s->owner == owner) {
             s->owner = NULL;
-            s->lost = !s->used;
+            s->ended = true;
+            s->lost = true;
         }
 }
 

@@ -17,8 +17,11 @@ struct staged_body {
     uint64_t chunks;
     uint64_t size;
     bool complete; /* a chunk shorter than a full one has come, so it must have been the last */
+    bool touched;  /* in this batch */
     bool used;     /* an email of this batch has it */
-    bool lost;     /* its chunks are to be removed */
+    bool stored;   /* chunks of it are committed, and have no email */
+    bool lost;     /* those are to be removed; what comes still is refused */
+    bool ended;    /* the sender will not name it again */
 };
 
 /* A long request that waits for a later transaction. */

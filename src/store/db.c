@@ -12,7 +12,7 @@
 
 enum {
     QUERIES_MAX = 512, /* a power of two, well above the number of statements in the program */
-    PAGE_SIZE = 4096,
+    PAGE_SIZE = 8192,
     BUSY_MS = 5000,
     PARAMETERS_MAX = 63,
 };
@@ -344,7 +344,7 @@ static enum status_code configure(struct db *db, enum db_mode mode, struct diag 
     enum status_code status = exec(db, "PRAGMA temp_store = memory; PRAGMA trusted_schema = off;"
                                        "PRAGMA cell_size_check = on; PRAGMA cache_size = -16384");
     if (status == STATUS_OK && mode == DB_WRITE)
-        status = exec(db, "PRAGMA page_size = 4096; PRAGMA auto_vacuum = incremental;"
+        status = exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = incremental;"
                           "PRAGMA journal_mode = wal; PRAGMA synchronous = full;"
                           "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536");
     if (status == STATUS_OK)
