@@ -54,8 +54,12 @@ static bool go_on_shaking_hands(struct stream *s)
 {
     ERR_clear_error();
     int ret = SSL_do_handshake(s->ssl);
-    if (ret != 1)
-        return ssl_result(s, ret) != STREAM_BLOCKED;
+    if (ret != 1) {
+        enum stream_result result = ssl_result(s, ret);
+        if (result == STREAM_EOF) /* nothing can be read behind half a handshake */
+            broken(s);
+        return result != STREAM_BLOCKED;
+    }
     s->handshaking = false;
     s->ssl_wants_write = false;
     update_watch(s);

@@ -291,6 +291,28 @@ static bool resumes(struct tls_server *server, SSL_SESSION **session)
     return resumed;
 }
 
+static void a_peer_that_goes_in_the_handshake_is_gone(void **state)
+{
+    (void)state;
+    struct world w;
+    struct str bytes;
+    open_world(&w);
+    w.server = tls_server_new();
+    add_certificate(w.server, "first.example");
+    assert_true(stream_start_tls(&w.stream, w.server));
+    assert_int_equal(write(w.peer, "\x16\3\1\2\0\1\0", 7), 7); /* a hello's first octets */
+    loop_turn(w.loop, false);
+    assert_int_equal(w.readies, 0);
+    close(w.peer);
+    w.peer = -1;
+    loop_turn(w.loop, false);
+    assert_int_equal(w.readies, 1);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_BROKEN);
+    loop_turn(w.loop, false);
+    assert_int_equal(w.readies, 1);
+    close_world(&w);
+}
+
 static void sessions_resume_by_tickets_while_their_key_is_known(void **state)
 {
     (void)state;
@@ -353,6 +375,7 @@ int main(void)
         cmocka_unit_test(both_ends_agree_on_the_channel_bindings),
         cmocka_unit_test(old_versions_and_key_exchange_without_forward_secrecy_are_refused),
         cmocka_unit_test(bytes_in_clear_behind_starttls_are_dropped),
+        cmocka_unit_test(a_peer_that_goes_in_the_handshake_is_gone),
         cmocka_unit_test(sessions_resume_by_tickets_while_their_key_is_known),
         cmocka_unit_test(a_connection_outlives_the_settings_it_was_made_with),
         cmocka_unit_test(what_is_no_certificate_or_not_its_key_is_refused),
