@@ -57,14 +57,15 @@ static void on_result(struct edge_login *l, enum status_code status,
                       const struct ipc_sasl_result *r)
 {
     l->call = 0;
-    enum edge_login_outcome outcome = status == STATUS_OK ? outcome_of(r) : EDGE_LOGIN_TEMPORARY;
+    bool answered = status == STATUS_OK && r;
+    enum edge_login_outcome outcome = answered ? outcome_of(r) : EDGE_LOGIN_TEMPORARY;
     if (outcome == EDGE_LOGIN_SUCCESS)
         accept_identity(l, r);
     if (outcome == EDGE_LOGIN_WRONG)
         l->failures++;
     if (outcome != EDGE_LOGIN_CHALLENGE)
         l->session = 0;
-    l->done(l->context, outcome, status == STATUS_OK ? r->data : STR(""));
+    l->done(l->context, outcome, answered ? r->data : STR(""));
 }
 
 static void on_start(void *context, enum status_code status, const struct ipc_sasl_start_out *out)

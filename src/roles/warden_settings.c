@@ -77,7 +77,7 @@ enum status_code warden_settings_open_key(const struct warden_settings *s, size_
 
 static enum status_code check_key(const struct warden_settings *s, size_t number, struct diag *diag)
 {
-    int fd;
+    int fd = -1;
     enum status_code status = warden_settings_open_key(s, number, &fd, diag);
     if (status == STATUS_OK)
         close(fd);

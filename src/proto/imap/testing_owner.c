@@ -274,13 +274,12 @@ static void answer_body(struct owner *o, const struct imap_event *q)
 
 static void change_keywords(struct owner_message *m, enum imap_store_mode mode, struct str words)
 {
-    char kept[sizeof m->keywords] = "";
     struct str rest = str_from_c(m->keywords);
     struct str word;
     struct buf out;
     if (mode == IMAP_STORE_REPLACE)
         m->keywords[0] = 0;
-    buf_init(&out, sizeof kept - 1);
+    buf_init(&out, sizeof m->keywords - 1);
     while (mode != IMAP_STORE_REPLACE && str_split(&rest, ' ', &word))
         if (str_find(words, word) < 0)
             buf_printf(&out, "%s%.*s", out.len ? " " : "", STR_ARG(word));
