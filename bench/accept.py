@@ -54,6 +54,9 @@ class PosternServer:
                 if line and line[0] != "#"]
         return {name: float(value) for name, value in rows}
 
+    def log_tail(self):
+        return (self.folder / "log").read_text(errors="replace")[-3000:]
+
     def syncs(self):
         return self.numbers().get("postern_vault_syncs_total", 0)
 
@@ -73,6 +76,9 @@ class PostfixServer:
     def __init__(self, group):
         self.peer = peers.Postfix(join=group.join)
         self.port = self.peer.port
+
+    def log_tail(self):
+        return self.peer.log()[-3000:]
 
     def syncs(self):
         return 0
@@ -95,7 +101,7 @@ def one_round(server_class, sessions, size, seconds):
                               str(server.port), str(sessions), str(size), str(seconds),
                               "100000000", server.recipient], capture_output=True, text=True)
         if run.returncode != 0:
-            raise RuntimeError(f"smtp_load: {run.stderr} {run.stdout}")
+            raise RuntimeError(f"smtp_load: {run.stderr} {run.stdout}\n{server.log_tail()}")
         load = json.loads(run.stdout)
         server.wait_delivered(load["accepted"])
         took = time.monotonic() - start

@@ -228,6 +228,8 @@ static void on_reply(struct session *s, const char *line)
         fprintf(stderr, "smtp_load: unexpected reply: %.100s\n", line);
         exit(1);
     }
+    if (!good && load.refused == 0)
+        fprintf(stderr, "smtp_load: first refusal: %.100s\n", line);
     if (--s->replies_left > 0)
         return;
     switch (s->step) {

@@ -36,7 +36,7 @@ def free_port():
 
 def free_port_base():
     """A base such that base + 24, 25, 110, 143, 465, 587, 993, 995 and 9100 are free."""
-    for base in range(20000, 50000, 100):
+    for base in range(12000, 23000, 100):
         try:
             for offset in (24, 25, 110, 143, 465, 587, 993, 995, 9100):
                 with socket.socket() as s:

@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 DOMAIN = "demo.test"
 USERS = {"alice": "wonderland", "bob": "builder"}
 PORTS = {"lmtp": 24, "smtp": 25, "pop3": 110, "imap": 143, "submissions": 465, "submission": 587,
-         "imaps": 993, "pop3s": 995}
+         "imaps": 993, "pop3s": 995, "metrics": 9100}
 START_S = 30
 STOP_S = 20
 
@@ -41,7 +41,7 @@ def is_free(port):
 def free_base():
     """A base port at which every service of the demo can listen, below the kernel's own range."""
     while True:
-        base = random.randrange(11000, 31000)
+        base = random.randrange(11000, 23000)
         if all(is_free(base + port) for port in PORTS.values()):
             return base
 

@@ -37,6 +37,7 @@ static const struct {
     {"imaps", "imaps", 993, false},
     {"pop3", "pop3", 110, true},
     {"pop3s", "pop3s", 995, false},
+    {"metrics", "metrics", 9100, false},
 };
 enum { LISTENERS = sizeof(listeners) / sizeof(listeners[0]) };
 
@@ -105,8 +106,8 @@ static enum cli_exit read_options(struct demo *demo)
     struct cli *cli = demo->cli;
     const char *base = cli_option(cli, "--base"), *domain = cli_option(cli, "--domain");
     demo->base = BASE_DEFAULT;
-    if (base && !str_to_u64(str_from_c(base), UINT16_MAX - 995, &demo->base))
-        return cli_usage(cli, "--base is a number from 0 to %d", UINT16_MAX - 995);
+    if (base && !str_to_u64(str_from_c(base), UINT16_MAX - 9100, &demo->base))
+        return cli_usage(cli, "--base is a number from 0 to %d", UINT16_MAX - 9100);
     enum cli_exit code = cli_domain_name(cli, domain ? domain : "demo.test", &demo->domain);
     return code == CLI_OK ? read_users(demo) : code;
 }
