@@ -58,7 +58,7 @@ class PosternServer:
         return (self.folder / "log").read_text(errors="replace")[-3000:]
 
     def syncs(self):
-        return self.numbers().get("postern_vault_syncs_total", 0)
+        return self.numbers().get("postern_vault_commits_total", 0)
 
     def wait_delivered(self, count):
         """Accepting is delivering: nothing is left to be done behind the 250."""
