@@ -143,8 +143,10 @@ static bool imap_act(struct mailroom_session *s, struct now now)
     struct imap_event event;
     if (s->call != 0)
         return false;
-    if (i->work)
+    if (i->work) {
+        s->yield = true;
         return i->work(i, now);
+    }
     if (i->mailbox != 0 && i->dirty_first <= i->dirty_last && imap_sync(i, 0))
         return true;
     if (!imap_server_next(i->engine, &event))

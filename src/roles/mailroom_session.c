@@ -68,7 +68,8 @@ static bool read_input(struct mailroom_session *s, struct now now)
 
 static void run_rounds(struct mailroom_session *s, struct now now)
 {
-    for (int round = 0; round < ROUNDS_PER_TURN && !s->closed; round++) {
+    s->yield = false;
+    for (int round = 0; round < ROUNDS_PER_TURN && !s->closed && !s->yield; round++) {
         bool moved = write_output(s);
         moved |= !s->closed && s->protocol->act(s, now);
         if (!moved && !s->closed)

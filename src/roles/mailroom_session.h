@@ -57,6 +57,7 @@ struct mailroom_session {
     bool utf8;
     uint32_t call; /* the vault owes a reply; 0: it does not */
     bool running;
+    bool yield; /* long work was done: now the others, whatever there is still to do */
     bool open;            /* handed over: the edge has its answer */
     bool closing;         /* closes when its output is written */
     bool closed;          /* is freed when nothing of it runs */
