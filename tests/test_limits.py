@@ -335,9 +335,10 @@ def test_a_reload_takes_a_new_certificate_and_keeps_connections(serve):
     server = serve()
     old = serial_of(server)
     imap = mail.imap(server)
-    with connect(server) as clear, connect(server, "submissions", tls=True) as secret:
-        clear.greet()
-        secret.greet()
+    with (connect(server) as clear, connect(server) as late,
+          connect(server, "submissions", tls=True) as secret):
+        for client in (clear, late, secret):
+            client.greet()
         assert clear.begin([ALICE]).startswith("354")
         new = served.make_certificate(server.config.parent, "mx.demo.test")
         server.process.send_signal(signal.SIGHUP)
@@ -347,6 +348,18 @@ def test_a_reload_takes_a_new_certificate_and_keeps_connections(serve):
         assert clear.reply().startswith("250")
         assert secret.command("NOOP").startswith("250")
         assert imap.noop()[0] == "OK"
+        # Who was there before may still begin TLS: with the certificate of that time.
+        assert late.command("STARTTLS").startswith("220")
+        late.socket = postern.tls_context().wrap_socket(late.socket)
+        assert late.command("EHLO client.elsewhere.test").startswith("250")
+
+
+def test_no_handshake_fails_while_certificates_change(serve):
+    server = serve()
+    for _ in range(10):
+        new = served.make_certificate(server.config.parent, "mx.demo.test")
+        server.process.send_signal(signal.SIGHUP)
+        mail.wait_until(lambda: serial_of(server) == new)
 
 
 @pytest.mark.parametrize("file, words", [("certificate.pem", "no certificate at all\n"),

@@ -219,6 +219,15 @@ EVP_PKEY *tls_public_key(struct str chain_pem)
     return key;
 }
 
+bool tls_key_id(const EVP_PKEY *key, unsigned char ret_id[TLS_KEY_ID_SIZE])
+{
+    unsigned char *der = NULL;
+    int size = i2d_PUBKEY(key, &der);
+    bool ok = size > 0 && EVP_Digest(der, (size_t)size, ret_id, NULL, EVP_sha256(), NULL) == 1;
+    OPENSSL_free(der);
+    return ok;
+}
+
 static SSL_CTX *make_context(struct tls_server *t)
 {
     static const unsigned char session_context[] = "postern";

@@ -43,6 +43,13 @@ void tls_server_set_ticket_keys(struct tls_server *t, struct str keys);
 /* The public key of a PEM chain's leaf, for making an opaque key of it; caller frees. */
 EVP_PKEY *tls_public_key(struct str chain_pem);
 
+/*
+ * What a key is known by, its private half and its public one alike: SHA-256 of its
+ * SubjectPublicKeyInfo (RFC 7469 §2.4). False where there is no memory.
+ */
+enum { TLS_KEY_ID_SIZE = 32 };
+bool tls_key_id(const EVP_PKEY *key, unsigned char ret_id[TLS_KEY_ID_SIZE]) MUST_USE;
+
 /* ---- What is known of a connection ----------------------------------------------------------- */
 
 enum { TLS_BINDING_SIZE_MAX = 64 };

@@ -79,7 +79,7 @@ static void add_certificates(struct edge *edge, struct edge_settings *s,
     for (size_t i = 0; s->tls && i < in->certificates_count; i++) {
         struct diag diag = {{0}};
         struct str chain = in->certificates[i].chain;
-        EVP_PKEY *key = sign_client_key(edge->signer, (uint32_t)i, chain);
+        EVP_PKEY *key = sign_client_key(edge->signer, chain);
         if (!key)
             diag_set(&diag, "no usable public key in it");
         if (!key || tls_server_add(s->tls, chain, key, &diag) != STATUS_OK)

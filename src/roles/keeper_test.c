@@ -20,6 +20,7 @@
 #include "base/testing.h"
 #include "codec/base64.h"
 #include "io/socket.h"
+#include "io/tls.h"
 #include "roles/sandbox.h"
 
 struct world {
@@ -544,9 +545,10 @@ static void on_signed(void *context, enum status_code status, const struct ipc_s
     w->count = status == STATUS_OK ? out->signature.len : 0;
 }
 
-static int key_file(void)
+static int key_file(unsigned char ret_id[TLS_KEY_ID_SIZE])
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
+    assert_true(tls_key_id(key, ret_id));
     int fd = memfd_create("key", MFD_CLOEXEC);
     BIO *bio = BIO_new(BIO_s_mem());
     char *pem;
@@ -564,18 +566,20 @@ static void it_signs_on_the_signing_channel(void **state)
     (void)state;
     struct world w;
     int fds[2];
+    unsigned char id[TLS_KEY_ID_SIZE];
+    int key = key_file(id);
     struct ipc_sign_in in = {
-        .key = 2, .algorithm = SIGN_ECDSA, .digest = STR("0123456789abcdef0123456789abcdef")};
+        .key = str_make(id, sizeof id), .algorithm = SIGN_ECDSA, .digest = STR("0123456789abcdef0123456789abcdef")};
     open_world(&w);
     assert_int_equal(socket_pair(fds), STATUS_OK);
-    ipc_key_file_note(link_channel(w.warden), &(struct ipc_key_file_in){2, key_file()});
+    ipc_key_file_note(link_channel(w.warden), &(struct ipc_key_file_in){2, key});
     ipc_sign_channel_note(link_channel(w.warden), &(struct ipc_sign_channel_in){0, fds[0]});
     struct link *signing = connect_to(&w, fds[1], ROLE_EDGE);
     w.waiting++;
     wait_for_reply(&w, ipc_sign_call(link_channel(signing), &in, on_signed, &w));
     assert_int_equal(w.status, STATUS_OK);
     assert_true(w.count > 60);
-    in.key = 1;
+    in.key = STR("another");
     w.waiting++;
     wait_for_reply(&w, ipc_sign_call(link_channel(signing), &in, on_signed, &w));
     assert_int_equal(w.status, STATUS_NOT_FOUND);

@@ -12,11 +12,19 @@
 
 #include "base/buf.h"
 #include "io/files.h"
+#include "io/tls.h"
 
 enum { KEY_FILE_MAX = 64 * 1024, RSA_BITS_MIN = 2048, RSA_BITS_MAX = 8192 };
 
+struct loaded_key {
+    EVP_PKEY *key; /* NULL: none here */
+    unsigned char id[TLS_KEY_ID_SIZE];
+};
+
 struct keeper_tls {
-    EVP_PKEY *keys[KEEPER_KEYS_MAX];
+    struct loaded_key keys[KEEPER_KEYS_MAX];
+    struct loaded_key replaced[KEEPER_REPLACED_MAX]; /* a ring */
+    size_t next_replaced;
 };
 
 struct keeper_tls *keeper_tls_new(void)
@@ -29,7 +37,9 @@ void keeper_tls_free(struct keeper_tls *t)
     if (!t)
         return;
     for (size_t i = 0; i < KEEPER_KEYS_MAX; i++)
-        EVP_PKEY_free(t->keys[i]);
+        EVP_PKEY_free(t->keys[i].key);
+    for (size_t i = 0; i < KEEPER_REPLACED_MAX; i++)
+        EVP_PKEY_free(t->replaced[i].key);
     free(t);
 }
 
@@ -64,6 +74,28 @@ static EVP_PKEY *parse_key(struct str pem)
     return key;
 }
 
+static void retire(struct keeper_tls *t, const struct loaded_key *old)
+{
+    struct loaded_key *place = &t->replaced[t->next_replaced++ % KEEPER_REPLACED_MAX];
+    EVP_PKEY_free(place->key);
+    *place = *old;
+}
+
+static enum status_code put_key(struct keeper_tls *t, uint32_t number, EVP_PKEY *key)
+{
+    struct loaded_key *now = &t->keys[number], next = {.key = key};
+    if (!tls_key_id(key, next.id)) {
+        EVP_PKEY_free(key);
+        return STATUS_NO_MEMORY;
+    }
+    if (now->key && memcmp(now->id, next.id, TLS_KEY_ID_SIZE) != 0)
+        retire(t, now);
+    else
+        EVP_PKEY_free(now->key);
+    *now = next;
+    return STATUS_OK;
+}
+
 enum status_code keeper_tls_load(struct keeper_tls *t, uint32_t number, int fd, struct diag *diag)
 {
     struct buf pem;
@@ -85,9 +117,7 @@ enum status_code keeper_tls_load(struct keeper_tls *t, uint32_t number, int fd, 
         EVP_PKEY_free(key);
         return STATUS_INVALID;
     }
-    EVP_PKEY_free(t->keys[number]);
-    t->keys[number] = key;
-    return STATUS_OK;
+    return put_key(t, number, key);
 }
 
 /* ---- PSS
@@ -184,15 +214,29 @@ static bool sign(EVP_PKEY *key, const struct row *row, struct str digest, uint8_
     return ok;
 }
 
-enum status_code keeper_tls_sign(const struct keeper_tls *t, uint32_t number,
+static EVP_PKEY *find_among(const struct loaded_key *list, size_t count, struct str id)
+{
+    for (size_t i = 0; i < count; i++)
+        if (list[i].key && str_eq(id, str_make(list[i].id, TLS_KEY_ID_SIZE)))
+            return list[i].key;
+    return NULL;
+}
+
+static EVP_PKEY *find_key(const struct keeper_tls *t, struct str id)
+{
+    EVP_PKEY *key = find_among(t->keys, KEEPER_KEYS_MAX, id);
+    return key ? key : find_among(t->replaced, KEEPER_REPLACED_MAX, id);
+}
+
+enum status_code keeper_tls_sign(const struct keeper_tls *t, struct str id,
                                  enum sign_algorithm algorithm, struct str digest,
                                  uint8_t *ret_signature, size_t *ret_size)
 {
-    if (number >= KEEPER_KEYS_MAX || !t->keys[number])
+    EVP_PKEY *key = find_key(t, id);
+    if (!key)
         return STATUS_NOT_FOUND;
     if ((unsigned)algorithm >= SIGN_ALGORITHMS)
         return STATUS_INVALID;
-    EVP_PKEY *key = t->keys[number];
     enum status_code status = check_digest(key, algorithm, digest);
     if (status != STATUS_OK)
         return status;

@@ -223,6 +223,7 @@ static void on_config(void *context, struct channel *from, const struct ipc_conf
     if (role->prepared) {
         if (status == STATUS_OK && role->plan->reconfigure)
             role->plan->reconfigure(role->state, in);
+        ipc_ready_note(from);
         return;
     }
     if (status == STATUS_OK && role->plan->prepare)

@@ -301,7 +301,7 @@ static void a_caller_that_waits_gets_its_answer_or_the_end_of_its_patience(void 
                                                        .handlers = &edge_handlers,
                                                        .owner = &unused,
                                                        .ended = on_ended});
-    ipc_sign_call(link_channel(link), &(struct ipc_sign_in){.key = 1}, sign_replied, &done);
+    ipc_sign_call(link_channel(link), &(struct ipc_sign_in){.key = STR("id")}, sign_replied, &done);
     assert_false(link_wait(link, &done, 0));
     assert_false(done);
     close(fds[1]);

@@ -25,7 +25,7 @@ struct sign_client {
 /* Hangs on the OpenSSL key. */
 struct remote_key {
     struct sign_client *client;
-    uint32_t number;
+    unsigned char id[TLS_KEY_ID_SIZE];
 };
 
 struct request {
@@ -89,7 +89,7 @@ static bool ask(const struct remote_key *key, enum sign_algorithm algorithm, con
     struct channel *ch = link_channel(c->link);
     *r = (struct request){0};
     uint32_t id = ipc_sign_call(ch,
-                                &(struct ipc_sign_in){.key = key->number,
+                                &(struct ipc_sign_in){.key = str_make(key->id, TLS_KEY_ID_SIZE),
                                                       .algorithm = (uint8_t)algorithm,
                                                       .digest = str_make(digest, digest_size)},
                                 on_signed, r);
@@ -270,12 +270,12 @@ void sign_client_connect(struct sign_client *c, int fd)
     c->link = link_open(&setup);
 }
 
-EVP_PKEY *sign_client_key(struct sign_client *c, uint32_t number, struct str chain_pem)
+EVP_PKEY *sign_client_key(struct sign_client *c, struct str chain_pem)
 {
     EVP_PKEY *public = tls_public_key(chain_pem), *pkey = NULL;
     struct remote_key *key = calloc(1, sizeof *key);
-    if (public && key) {
-        *key = (struct remote_key){c, number};
+    if (public && key && tls_key_id(public, key->id)) {
+        key->client = c;
         if (EVP_PKEY_is_a(public, "RSA"))
             pkey = make_rsa(key, public);
         else if (EVP_PKEY_is_a(public, "EC"))

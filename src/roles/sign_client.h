@@ -26,9 +26,9 @@ void sign_client_free(struct sign_client *c);
 void sign_client_connect(struct sign_client *c, int fd);
 
 /*
- * The key of certificate `number`, for OpenSSL: the public half is the chain's, the private half
+ * The key of a certificate, for OpenSSL: the public half is the chain's, the private half
  * is asked for. RSA, P-256 and P-384. NULL where the chain has no such key. The caller frees it.
  */
-EVP_PKEY *sign_client_key(struct sign_client *c, uint32_t number, struct str chain_pem);
+EVP_PKEY *sign_client_key(struct sign_client *c, struct str chain_pem);
 
 #endif

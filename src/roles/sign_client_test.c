@@ -17,6 +17,7 @@
 
 #include "base/testing.h"
 #include "io/socket.h"
+#include "io/tls.h"
 #include "roles/keeper_tls.h"
 #include "roles/link.h"
 
@@ -177,7 +178,7 @@ static void open_world(struct world *w, EVP_PKEY *key)
     w->client = sign_client_new();
     assert_non_null(w->client);
     sign_client_connect(w->client, fd);
-    w->remote = sign_client_key(w->client, 3, buf_str(&w->pair.chain));
+    w->remote = sign_client_key(w->client, buf_str(&w->pair.chain));
     assert_non_null(w->remote);
 }
 
@@ -258,6 +259,12 @@ static void a_keeper_that_is_gone_costs_the_handshake_only(void **state)
 /* ---- The keeper's side by itself
  * ----------------------------------------------------------------------- */
 
+static struct str id_of(const EVP_PKEY *key, unsigned char id[TLS_KEY_ID_SIZE])
+{
+    assert_true(tls_key_id(key, id));
+    return str_make(id, TLS_KEY_ID_SIZE);
+}
+
 static enum status_code load(struct keeper_tls *t, uint32_t number, EVP_PKEY *key)
 {
     struct diag diag = {{0}};
@@ -292,20 +299,46 @@ static void only_what_is_a_signature_is_made(void **state)
     struct str digest = STR("0123456789abcdef0123456789abcdef");
     struct str whole = str_make(block, sizeof block);
     struct keeper_tls *t = keeper_tls_new();
-    assert_int_equal(load(t, 0, EVP_RSA_gen(2048)), STATUS_OK);
-    assert_int_equal(load(t, 1, EVP_EC_gen("P-256")), STATUS_OK);
-    assert_int_equal(keeper_tls_sign(t, 2, SIGN_ECDSA, digest, out, &size), STATUS_NOT_FOUND);
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_ECDSA, digest, out, &size), STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 1, SIGN_RSA_PKCS1_SHA256, digest, out, &size),
+    unsigned char rsa_id[TLS_KEY_ID_SIZE], ec_id[TLS_KEY_ID_SIZE];
+    EVP_PKEY *rsa_key = EVP_RSA_gen(2048), *ec_key = EVP_EC_gen("P-256");
+    struct str rsa = id_of(rsa_key, rsa_id), ec = id_of(ec_key, ec_id);
+    assert_int_equal(load(t, 0, rsa_key), STATUS_OK);
+    assert_int_equal(load(t, 1, ec_key), STATUS_OK);
+    assert_int_equal(keeper_tls_sign(t, STR("nobody"), SIGN_ECDSA, digest, out, &size), STATUS_NOT_FOUND);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_ECDSA, digest, out, &size), STATUS_INVALID);
+    assert_int_equal(keeper_tls_sign(t, ec, SIGN_RSA_PKCS1_SHA256, digest, out, &size),
                      STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_RSA_PKCS1_SHA384, digest, out, &size),
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PKCS1_SHA384, digest, out, &size),
                      STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_ALGORITHMS, digest, out, &size), STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 1, SIGN_ECDSA, STR("short"), out, &size), STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_RSA_PSS_BLOCK, digest, out, &size), STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_ALGORITHMS, digest, out, &size), STATUS_INVALID);
+    assert_int_equal(keeper_tls_sign(t, ec, SIGN_ECDSA, STR("short"), out, &size), STATUS_INVALID);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, digest, out, &size), STATUS_INVALID);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
     block[255] = 0xbc;
-    assert_int_equal(keeper_tls_sign(t, 0, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
+    keeper_tls_free(t);
+}
+
+/* Connections that began with the old certificate go on with it (STARTTLS may come late). */
+static void a_replaced_key_still_signs(void **state)
+{
+    (void)state;
+    uint8_t out[SIGN_SIGNATURE_MAX];
+    size_t size;
+    unsigned char ids[KEEPER_REPLACED_MAX + 2][TLS_KEY_ID_SIZE];
+    struct str digest = STR("0123456789abcdef0123456789abcdef");
+    struct keeper_tls *t = keeper_tls_new();
+    for (size_t i = 0; i < KEEPER_REPLACED_MAX + 2; i++) {
+        EVP_PKEY *key = EVP_EC_gen("P-256");
+        id_of(key, ids[i]);
+        EVP_PKEY_up_ref(key);
+        assert_int_equal(load(t, 5, key), STATUS_OK);
+        assert_int_equal(load(t, 5, key), STATUS_OK); /* the same again replaces nothing */
+    }
+    for (size_t i = 0; i < KEEPER_REPLACED_MAX + 2; i++)
+        assert_int_equal(keeper_tls_sign(t, str_make(ids[i], TLS_KEY_ID_SIZE), SIGN_ECDSA, digest,
+                                         out, &size),
+                         i == 0 ? STATUS_NOT_FOUND : STATUS_OK);
     keeper_tls_free(t);
 }
 
@@ -318,6 +351,7 @@ int main(void)
         cmocka_unit_test(a_keeper_that_is_gone_costs_the_handshake_only),
         cmocka_unit_test(only_good_keys_are_loaded),
         cmocka_unit_test(only_what_is_a_signature_is_made),
+        cmocka_unit_test(a_replaced_key_still_signs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,21 +142,35 @@ static void send_listeners(struct child *c)
     }
 }
 
+static void reconfigure(struct child *c)
+{
+    if (c->role == ROLE_KEEPER)
+        send_keys(c);
+    send_config(c);
+    if (c->role == ROLE_EDGE && c->ready && c->warden->announced)
+        send_listeners(c);
+}
+
+static void reconfigure_all_but_the_keeper(struct warden *w)
+{
+    w->reload_waits = false;
+    for (size_t i = 0; i < w->child_count; i++)
+        if (w->children[i].link && w->children[i].role != ROLE_KEEPER)
+            reconfigure(&w->children[i]);
+}
+
 /* The keeper first: the edge's new certificates must find their keys there. */
 void children_reconfigure(struct warden *w)
 {
-    for (int keepers = 1; keepers >= 0; keepers--) {
-        for (size_t i = 0; i < w->child_count; i++) {
-            struct child *c = &w->children[i];
-            if (!c->link || (c->role == ROLE_KEEPER) != (keepers == 1))
-                continue;
-            send_config(c);
-            if (c->role == ROLE_KEEPER)
-                send_keys(c);
-            if (c->role == ROLE_EDGE && c->ready && w->announced)
-                send_listeners(c);
+    w->reload_waits = false;
+    for (size_t i = 0; i < w->child_count; i++) {
+        if (w->children[i].link && w->children[i].role == ROLE_KEEPER) {
+            reconfigure(&w->children[i]);
+            w->reload_waits = true;
         }
     }
+    if (!w->reload_waits)
+        reconfigure_all_but_the_keeper(w);
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */
@@ -190,7 +204,11 @@ static void on_ready(void *context, struct channel *from)
     struct child *c = context;
     struct warden *w = c->warden;
     (void)from;
-    if (c->ready || w->stopping)
+    if (w->stopping)
+        return;
+    if (c->role == ROLE_KEEPER && w->reload_waits)
+        reconfigure_all_but_the_keeper(w);
+    if (c->ready)
         return;
     c->ready = true;
     timer_set(&c->timer, NEVER_MS);

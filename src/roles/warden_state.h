@@ -46,7 +46,8 @@ struct warden {
     struct warden_sockets sockets;
     struct child children[CHILDREN_MAX];
     size_t child_count;
-    bool announced; /* everything has been ready once */
+    bool announced;    /* everything has been ready once */
+    bool reload_waits; /* for the keeper to have its new keys; then the others are told */
     bool stopping;
     bool failed;
 
