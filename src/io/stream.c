@@ -8,6 +8,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
+#include "base/bug.h"
 #include "base/limits.h"
 
 /* What all streams read into. A stream's bytes are used up, or moved into its unread, in time. */
@@ -106,17 +107,17 @@ void stream_close(struct stream *s)
     buf_release(&s->unread);
 }
 
-/* From the socket, or from under TLS, into the scratch buffer. */
-static enum stream_result read_some(struct stream *s, size_t *ret_len)
+/* From the socket, or from under TLS, into the scratch buffer: from `at` on, up to `max`. */
+static enum stream_result read_some(struct stream *s, size_t at, size_t max, size_t *ret_len)
 {
     if (s->ssl) {
         ERR_clear_error();
-        int ret = SSL_read_ex(s->ssl, scratch, sizeof scratch, ret_len);
+        int ret = SSL_read_ex(s->ssl, scratch + at, max - at, ret_len);
         return ret == 1 ? STREAM_OK : ssl_result(s, ret);
     }
     ssize_t n;
     do
-        n = recv(s->fd, scratch, sizeof scratch, 0);
+        n = recv(s->fd, scratch + at, max - at, 0);
     while (n < 0 && errno == EINTR);
     if (n < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_BLOCKED : broken(s);
@@ -136,11 +137,29 @@ enum stream_result stream_read(struct stream *s, struct str *ret_bytes)
         memcpy(scratch, s->unread.ptr, len);
         buf_release(&s->unread);
     } else {
-        enum stream_result result = read_some(s, &len);
+        enum stream_result result = read_some(s, 0, sizeof scratch, &len);
         if (result != STREAM_OK)
             return result;
     }
     *ret_bytes = str_make(scratch, len);
+    return STREAM_OK;
+}
+
+enum stream_result stream_read_more(struct stream *s, size_t max, struct str *ret_bytes)
+{
+    if (s->broken)
+        return STREAM_BROKEN;
+    if (s->handshaking)
+        return STREAM_BLOCKED;
+    size_t before = s->unread.len, len;
+    invariant(before < max && max <= sizeof scratch);
+    enum stream_result result = read_some(s, before, max, &len);
+    if (result != STREAM_OK)
+        return result;
+    if (before > 0)
+        memcpy(scratch, s->unread.ptr, before);
+    buf_release(&s->unread);
+    *ret_bytes = str_make(scratch, before + len);
     return STREAM_OK;
 }
 

@@ -49,6 +49,12 @@ void stream_close(struct stream *s);
 enum stream_result stream_read(struct stream *s, struct str *ret_bytes);
 
 /*
+ * What was unread with what came behind it, in one piece, of no more than max octets (there must be
+ * fewer unread): what comes after them stays where it is. STREAM_BLOCKED where nothing came.
+ */
+enum stream_result stream_read_more(struct stream *s, size_t max, struct str *ret_bytes);
+
+/*
  * Gives back the rest of what stream_read returned: the next stream_read returns it again. False
  * where there is no memory. The owner stops reading, or reads again of itself: `ready` is not
  * called for these bytes.

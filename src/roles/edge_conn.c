@@ -272,27 +272,34 @@ static void set_peer(struct edge_conn *conn, const struct socket_address *peer)
     buf_release(&words);
 }
 
+/* Not an octet more than the header: what comes behind it may be TLS. */
+static enum proxy2_result read_proxy_header(struct edge_conn *conn,
+                                            struct proxy2_header *ret_header)
+{
+    struct str bytes;
+    for (;;) {
+        enum stream_result result = stream_read_more(&conn->stream, conn->proxy_size, &bytes);
+        if (result != STREAM_OK)
+            return result == STREAM_BLOCKED ? PROXY2_MORE : PROXY2_BAD;
+        enum proxy2_result parsed = proxy2_parse(bytes, ret_header, &conn->proxy_size);
+        if (parsed != PROXY2_MORE)
+            return parsed;
+        if (!stream_unread(&conn->stream, bytes))
+            return PROXY2_BAD;
+    }
+}
+
 static void take_proxy_header(struct edge_conn *conn)
 {
     struct proxy2_header header;
     struct socket_address source;
-    struct str bytes;
-    size_t used = 0;
-    enum stream_result result = stream_read(&conn->stream, &bytes);
-    if (result == STREAM_BLOCKED)
+    enum proxy2_result result = read_proxy_header(conn, &header);
+    if (result == PROXY2_MORE)
         return;
-    enum proxy2_result parsed =
-        result == STREAM_OK ? proxy2_parse(bytes, &header, &used) : PROXY2_BAD;
-    if (parsed == PROXY2_BAD || (parsed == PROXY2_MORE && bytes.len >= PROXY2_SIZE_MAX)) {
+    if (result == PROXY2_BAD) {
         edge_conn_abort(conn, "no good PROXY header");
         return;
     }
-    if (!stream_unread(&conn->stream, str_skip(bytes, used))) {
-        edge_conn_abort(conn, "out of memory");
-        return;
-    }
-    if (parsed == PROXY2_MORE)
-        return;
     struct str address = str_make(header.source, header.family == PROXY2_IPV4 ? 4 : 16);
     if (header.family != PROXY2_OWN &&
         socket_address_from_bytes(address, header.source_port, &source))
@@ -332,7 +339,9 @@ static void pass(struct edge_conn *conn)
         break;
     case EDGE_CONN_PUMP:
         flush(conn);
-        if (!has_output(conn))
+        if (has_output(conn))
+            stream_set_reading(&conn->stream, false);
+        else
             edge_pump_run(conn->pump);
         break;
     case EDGE_CONN_CLOSING:
@@ -512,6 +521,7 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
     hook_init(&conn->end, on_end, conn);
     if (config_networks_have(&l->proxy_from, conn->address.octets)) {
         conn->state = EDGE_CONN_PROXY;
+        conn->proxy_size = PROXY2_HEAD_SIZE;
         conn->deadline_ms = edge_conn_now(conn).mono_ms + LIMIT_HANDSHAKE_MS;
     } else {
         begin(conn);

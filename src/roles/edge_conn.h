@@ -71,6 +71,7 @@ struct edge_conn {
     bool stuffed; /* the engine has not taken all that was read */
     bool running; /* inside edge_conn_run */
     bool run_again;
+    size_t proxy_size;   /* octets of the PROXY header, as far as is known */
     unsigned holds;      /* reasons not to give the engine input */
     int64_t deadline_ms; /* of the states without an engine */
     char id[EDGE_ID_SIZE];

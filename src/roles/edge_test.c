@@ -23,7 +23,7 @@
 #include "roles/link.h"
 #include "store/ingest.h"
 
-enum { MX, SUBMISSION, LMTP, IMAP, POP3 };
+enum { MX, SUBMISSION, LMTP, IMAP, POP3, PROXIED };
 enum { TURNS_MAX = 1000, HELD_MAX = 8, ALICE = 7 };
 
 static const struct str config_text = STR("hostname mail.example.org\ndata /var/lib/postern\n"
@@ -31,7 +31,9 @@ static const struct str config_text = STR("hostname mail.example.org\ndata /var/
                                           "listen submission 127.0.0.1:587 {\n    tls no\n}\n"
                                           "listen lmtp 127.0.0.1:24 {\n    tls no\n}\n"
                                           "listen imap 127.0.0.1:143 {\n    tls no\n}\n"
-                                          "listen pop3 127.0.0.1:110 {\n    tls no\n}\n");
+                                          "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
+                                          "listen mx 127.0.0.1:26 {\n    tls no\n"
+                                          "    proxy-from 192.0.2.0/24\n}\n");
 
 /* The requests of one kind that a role has not answered yet. */
 struct held {
@@ -537,6 +539,24 @@ static void what_was_pipelined_behind_the_dot_confirms_nothing(void **state)
     close_world(&w);
 }
 
+static void a_proxy_header_may_come_in_pieces(void **state)
+{
+    (void)state;
+    static const struct str header =
+        STR("\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\xC6\x33\x64\x09\x7F\0\0\1\x12\x34\0\x19");
+    struct world w;
+    open_world(&w);
+    call(&w, PROXIED);
+    for (size_t i = 0; i < header.len; i++) {
+        assert_int_equal(w.heard.len, 0);
+        say_all(&w, str_sub(header, i, 1));
+        turns(&w, 2);
+    }
+    hear(&w, "220 mail.example.org");
+    assert_string_equal(w.edge->connections->peer, "198.51.100.9");
+    close_world(&w);
+}
+
 /* ---- When others are away ------------------------------------------------------------------ */
 
 static void without_a_vault_the_client_hears_451_and_may_try_again(void **state)
@@ -960,6 +980,7 @@ int main(void)
         cmocka_unit_test(what_names_itself_not_has_no_key),
         cmocka_unit_test(lmtp_tells_each_recipient_his_own),
         cmocka_unit_test(what_was_pipelined_behind_the_dot_confirms_nothing),
+        cmocka_unit_test(a_proxy_header_may_come_in_pieces),
         cmocka_unit_test(without_a_vault_the_client_hears_451_and_may_try_again),
         cmocka_unit_test(a_vault_that_dies_with_an_accept_is_451),
         cmocka_unit_test(a_vault_that_dies_in_a_large_message_is_451_after_the_dot),

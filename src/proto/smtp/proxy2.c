@@ -1,7 +1,7 @@
 #include "proto/smtp/proxy2.h"
 
 enum {
-    HEAD_SIZE = 16,
+    HEAD_SIZE = PROXY2_HEAD_SIZE,
     VERSION_2_LOCAL = 0x20,
     VERSION_2_PROXY = 0x21,
     OVER_TCP4 = 0x11,
@@ -83,7 +83,7 @@ static bool parse_whole(struct str header, struct proxy2_header *ret_header)
     return true;
 }
 
-enum proxy2_result proxy2_parse(struct str in, struct proxy2_header *ret_header, size_t *ret_used)
+enum proxy2_result proxy2_parse(struct str in, struct proxy2_header *ret_header, size_t *ret_size)
 {
     static const char signature[12] = {'\r', '\n', '\r', '\n', '\0', '\r',
                                        '\n', 'Q',  'U',  'I',  'T',  '\n'};
@@ -92,17 +92,17 @@ enum proxy2_result proxy2_parse(struct str in, struct proxy2_header *ret_header,
         return PROXY2_BAD;
     if (in.len > 12 && octet(in, 12) != VERSION_2_LOCAL && octet(in, 12) != VERSION_2_PROXY)
         return PROXY2_BAD;
-    if (in.len < HEAD_SIZE)
-        return PROXY2_MORE;
-    size_t size = HEAD_SIZE + (size_t)get_u16(in, 14);
+    size_t size = in.len < HEAD_SIZE ? HEAD_SIZE : HEAD_SIZE + (size_t)get_u16(in, 14);
     if (size > PROXY2_SIZE_MAX)
         return PROXY2_BAD;
-    if (in.len < size)
+    if (in.len < size) {
+        *ret_size = size;
         return PROXY2_MORE;
+    }
     struct proxy2_header header;
     if (!parse_whole(str_sub(in, 0, size), &header))
         return PROXY2_BAD;
     *ret_header = header;
-    *ret_used = size;
+    *ret_size = size;
     return PROXY2_OK;
 }

@@ -25,19 +25,21 @@ struct proxy2_header {
     uint16_t destination_port;
 };
 
-/* A header larger than this is refused. */
-#define PROXY2_SIZE_MAX 4096
+/* Its fixed part, which tells how long it is. A header larger than the second is refused. */
+#define PROXY2_HEAD_SIZE 16
+#define PROXY2_SIZE_MAX  4096
 
 enum proxy2_result {
     PROXY2_OK,
-    PROXY2_MORE, /* a good start: offer it again with more */
+    PROXY2_MORE, /* a good start: offer it again with more, up to *ret_size octets */
     PROXY2_BAD   /* not a header, or a damaged one: close without a word */
 };
 
 /*
- * Parses the header at the start of `in`; *ret_used is its length. TLVs are skipped, but their
- * lengths must add up, and a CRC-32C among them must be right. What is not OK changes nothing.
+ * Parses the header at the start of `in`; *ret_size is its length, as far as it is known. TLVs are
+ * skipped, but their lengths must add up, and a CRC-32C among them must be right. PROXY2_BAD
+ * changes nothing.
  */
-enum proxy2_result proxy2_parse(struct str in, struct proxy2_header *ret_header, size_t *ret_used);
+enum proxy2_result proxy2_parse(struct str in, struct proxy2_header *ret_header, size_t *ret_size);
 
 #endif
