@@ -14,9 +14,9 @@
 
 #include "base/bug.h"
 #include "base/limits.h"
-#include "model.h"
 #include "roles/vault_batch.h"
-#include "vfs_fault.h"
+#include "sim/model.h"
+#include "sim/vfs_fault.h"
 
 enum { OPS_MAX = 6, MESSAGES_KEPT = 12, SHORT_LIFE_STEPS = 14, CHUNKS_MAX = 4 };
 

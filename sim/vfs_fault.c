@@ -1,4 +1,4 @@
-#include "vfs_fault.h"
+#include "sim/vfs_fault.h"
 
 #include <sqlite3.h>
 #include <stdio.h>

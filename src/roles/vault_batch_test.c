@@ -77,12 +77,16 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
     struct world *w = *state;
-    char command[128];
+    static const char *const endings[] = {"", "-wal", "-shm"};
+    char name[128];
     db_close(w->reader);
     vault_batch_close(w->vault);
     arena_reset(&w->arena);
-    snprintf(command, sizeof command, "rm -r %s", w->folder);
-    assert_int_equal(system(command), 0);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        snprintf(name, sizeof name, "%s%s", w->path, endings[i]);
+        unlink(name);
+    }
+    assert_int_equal(rmdir(w->folder), 0);
     free(w);
     return 0;
 }
