@@ -362,6 +362,22 @@ def test_no_handshake_fails_while_certificates_change(serve):
         mail.wait_until(lambda: serial_of(server) == new)
 
 
+def test_a_certificate_whose_key_is_not_there_yet_is_not_taken(serve):
+    """As an ACME client may write them: one file, then a reload, then the other."""
+    server = serve()
+    old = serial_of(server)
+    key = (server.config.parent / "key.pem").read_bytes()
+    new = served.make_certificate(server.config.parent, "mx.demo.test")
+    new_key = (server.config.parent / "key.pem").read_bytes()
+    (server.config.parent / "key.pem").write_bytes(key)
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_event("certificate-unusable")
+    assert serial_of(server) == old
+    (server.config.parent / "key.pem").write_bytes(new_key)
+    server.process.send_signal(signal.SIGHUP)
+    mail.wait_until(lambda: serial_of(server) == new)
+
+
 @pytest.mark.parametrize("file, words", [("certificate.pem", "no certificate at all\n"),
                                          ("key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n"),
                                          ("postern.conf", "nonsense here\n")])

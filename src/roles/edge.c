@@ -37,8 +37,8 @@ void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE])
 void edge_count(struct edge *edge, const char *name, const char *help, const char *label_name,
                 const char *label)
 {
-    metric_add(
-        metrics_get(role_metrics(edge->role), METRIC_COUNTER, name, help, label_name, label), 1);
+    metric_add(metrics_get(role_metrics(edge->role), METRIC_COUNTER, name, help, label_name, label),
+               1);
 }
 
 /* ---- Listeners ----------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ static void edge_listener(void *state, uint32_t number, int fd)
 {
     struct edge *edge = state;
     struct edge_listener *l = calloc(1, sizeof *l);
-    if (!l || number >= edge->settings->config.listener_count) {
+    if (!l || edge->reload_refused || number >= edge->settings->config.listener_count) {
         free(l);
         close(fd);
         return;
@@ -168,15 +168,24 @@ static enum status_code edge_prepare(void *state, const struct ipc_config_in *co
     return edge->settings ? STATUS_OK : STATUS_INVALID;
 }
 
+/* A reload may bring what is better, not what is worse. */
+static bool loses_a_certificate(const struct edge_settings *now, const struct edge_settings *next)
+{
+    return now->tls && !next->certificates_good;
+}
+
 /* Open connections keep what they began with; the listeners that stay are sent again. */
 static void edge_reconfigure(void *state, const struct ipc_config_in *config)
 {
     struct edge *edge = state;
     struct diag diag = {{0}};
     struct edge_settings *settings = edge_settings_new(edge, config, &diag);
-    if (!settings) {
+    edge->reload_refused = !settings || loses_a_certificate(edge->settings, settings);
+    if (edge->reload_refused) {
         log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "reload-failed",
-                  diag.words);
+                  settings ? "a certificate cannot be used: the old configuration stays"
+                           : diag.words);
+        edge_settings_drop(settings);
         return;
     }
     edge_settings_drop(edge->settings);

@@ -34,6 +34,7 @@ struct edge {
 
     struct edge_admit *admit;
     struct edge_listener *listeners;
+    bool reload_refused; /* the listeners of that configuration are not ours */
     struct edge_conn *connections;
     size_t connection_count;
 

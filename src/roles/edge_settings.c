@@ -71,22 +71,34 @@ static void fill_service(const struct edge_settings *s, const struct config_list
     };
 }
 
+/* Whether the key fits can be asked once there is a keeper to ask: not at the start, but later. */
+static bool add_certificate(struct edge *edge, struct edge_settings *s, struct str chain)
+{
+    struct diag diag = {{0}};
+    EVP_PKEY *key = sign_client_key(edge->signer, chain);
+    bool good = false;
+    if (!key)
+        diag_set(&diag, "no usable public key in it");
+    else if (edge->settings && !sign_client_can_sign(key))
+        diag_set(&diag, "the keeper has no key that fits it");
+    else
+        good = tls_server_add(s->tls, chain, key, &diag) == STATUS_OK;
+    if (!good)
+        log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "certificate-unusable",
+                  diag.words);
+    EVP_PKEY_free(key);
+    return good;
+}
+
 /* One certificate that cannot be used does not take the others away. */
 static void add_certificates(struct edge *edge, struct edge_settings *s,
                              const struct ipc_config_in *in)
 {
     s->tls = tls_server_new();
-    for (size_t i = 0; s->tls && i < in->certificates_count; i++) {
-        struct diag diag = {{0}};
-        struct str chain = in->certificates[i].chain;
-        EVP_PKEY *key = sign_client_key(edge->signer, chain);
-        if (!key)
-            diag_set(&diag, "no usable public key in it");
-        if (!key || tls_server_add(s->tls, chain, key, &diag) != STATUS_OK)
-            log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "certificate-unusable",
-                      diag.words);
-        EVP_PKEY_free(key);
-    }
+    s->certificates_good = s->tls != NULL;
+    for (size_t i = 0; s->tls && i < in->certificates_count; i++)
+        s->certificates_good =
+            add_certificate(edge, s, in->certificates[i].chain) && s->certificates_good;
     if (s->tls && !tls_server_usable(s->tls)) {
         tls_server_free(s->tls);
         s->tls = NULL;

@@ -22,6 +22,7 @@ struct edge_settings {
     struct arena arena;
     struct config config;
     struct tls_server *tls; /* NULL: no certificate could be used */
+    bool certificates_good; /* all of them could be */
     char *hostname;         /* config.hostname, terminated */
 
     /* What the engines of each listener are given; by the listener's number. */

@@ -7,6 +7,7 @@
 
 #include <openssl/ec.h>
 #include <openssl/ecdsa.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/obj_mac.h>
 #include <openssl/rsa.h>
@@ -285,4 +286,17 @@ EVP_PKEY *sign_client_key(struct sign_client *c, struct str chain_pem)
         free(key);
     EVP_PKEY_free(public);
     return pkey;
+}
+
+bool sign_client_can_sign(EVP_PKEY *key)
+{
+    static const unsigned char words[] = "does it fit?";
+    unsigned char signature[SIGN_SIGNATURE_MAX];
+    size_t size = sizeof signature;
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ok = ctx && EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1 &&
+              EVP_DigestSign(ctx, signature, &size, words, sizeof words) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return ok;
 }

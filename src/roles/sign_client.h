@@ -1,6 +1,7 @@
 #ifndef POSTERN_ROLES_SIGN_CLIENT_H
 #define POSTERN_ROLES_SIGN_CLIENT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <openssl/types.h>
@@ -30,5 +31,8 @@ void sign_client_connect(struct sign_client *c, int fd);
  * is asked for. RSA, P-256 and P-384. NULL where the chain has no such key. The caller frees it.
  */
 EVP_PKEY *sign_client_key(struct sign_client *c, struct str chain_pem);
+
+/* Asks for a signature, to see whether the keeper has the private half. */
+bool sign_client_can_sign(EVP_PKEY *key);
 
 #endif
