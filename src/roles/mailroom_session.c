@@ -107,7 +107,7 @@ static void open_session(struct mailroom_session *s, struct now now)
 
 void mailroom_session_run(struct mailroom_session *s)
 {
-    if (s->running)
+    if (s->running || !s->checked)
         return;
     s->running = true;
     struct now now = mailroom_session_now(s);
@@ -156,6 +156,33 @@ static struct mailroom_session *session_alloc(struct mailroom *room,
     return s;
 }
 
+static void on_checked(void *context, enum status_code status,
+                       const struct ipc_session_check_out *out)
+{
+    struct mailroom_session *s = context;
+    s->call = 0;
+    if (status == STATUS_OK)
+        status =
+            out->status == STATUS_OK && out->account != s->account ? STATUS_DENIED : out->status;
+    if (status != STATUS_OK) {
+        answer_handover(s, status);
+        mailroom_session_free(s);
+        return;
+    }
+    s->checked = true;
+    mailroom_session_run(s);
+}
+
+/* The edge says who has logged in; the capability, which it cannot make, has to say the same. */
+static void check(struct mailroom_session *s)
+{
+    struct ipc_session_check_in in = {.capability = buf_str(&s->capability)};
+    stream_set_reading(&s->stream, false);
+    s->call = ipc_session_check_call(s->room->vault, &in, on_checked, s);
+    if (s->call == 0)
+        mailroom_session_free(s);
+}
+
 void mailroom_session_new(struct mailroom *room, struct channel *edge, uint32_t id,
                           const struct ipc_handover_in *in)
 {
@@ -178,7 +205,7 @@ void mailroom_session_new(struct mailroom *room, struct channel *edge, uint32_t 
         s->next->at = &s->next;
     room->sessions = s;
     room->session_count++;
-    mailroom_session_run(s);
+    check(s);
 }
 
 void mailroom_session_close(struct mailroom_session *s)

@@ -309,6 +309,15 @@ static void on_confirm(void *context, struct channel *from, const struct ipc_con
     due(v);
 }
 
+static void on_session_check(void *context, struct channel *from, uint32_t id,
+                             const struct ipc_session_check_in *in)
+{
+    uint64_t account = actor(context, in->capability);
+    ipc_session_check_reply(from, id,
+                            &(struct ipc_session_check_out){
+                                .status = account ? STATUS_OK : STATUS_DENIED, .account = account});
+}
+
 static void on_capability_key(void *context, struct channel *from,
                               const struct ipc_capability_key_in *in)
 {
@@ -494,6 +503,7 @@ static const struct ipc_handlers handlers = {
     .mailbox_rename = on_mailbox_rename,
     .subscribe = on_subscribe,
     .recent_claim = on_recent_claim,
+    .session_check = on_session_check,
     .domain_add = on_domain_add,
     .domain_set = on_domain_set,
     .domain_remove = on_domain_remove,
