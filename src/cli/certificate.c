@@ -5,10 +5,10 @@
 #include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
 #include "io/files.h"
+#include "io/random.h"
 
 enum { DAYS = 3650, SERIAL_SIZE = 16, NAMES_SIZE = 512 };
 
@@ -26,8 +26,7 @@ static bool add_extension(X509 *cert, int nid, const char *value)
 static bool set_serial(X509 *cert)
 {
     unsigned char bytes[SERIAL_SIZE];
-    if (RAND_bytes(bytes, sizeof(bytes)) != 1)
-        return false;
+    random_bytes(bytes, sizeof(bytes));
     bytes[0] &= 0x7f; /* RFC 5280 §4.1.2.2: positive, at most 20 octets */
     BIGNUM *number = BN_bin2bn(bytes, sizeof(bytes), NULL);
     bool ok = number && BN_to_ASN1_INTEGER(number, X509_get_serialNumber(cert));

@@ -243,7 +243,8 @@ const char *cli_option(const struct cli *cli, const char *name)
     return last;
 }
 
-static void complain(struct cli *cli, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void complain(struct cli *cli, const char *format,
+                                                           va_list args)
 {
     fflush(cli->out);
     fprintf(cli->err, "postern: %s: ", cli->command->name);

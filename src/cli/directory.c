@@ -36,7 +36,7 @@ static void on_account_add(void *context, enum status_code sent,
 
 enum cli_exit directory_add_domain(struct cli_server *server, struct str name)
 {
-    const struct ipc_domain_add_in in = {.at_ms = cli_wall_ms(), .name = name};
+    const struct ipc_domain_add_in in = {.at_ms = cli_server_wall_ms(server), .name = name};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_domain_add_call(vault, &in, on_domain_add, &o), &o);
@@ -45,8 +45,10 @@ enum cli_exit directory_add_domain(struct cli_server *server, struct str name)
 enum cli_exit directory_set_domain(struct cli_server *server, struct str name, uint64_t catch_all,
                                    struct str separators)
 {
-    const struct ipc_domain_set_in in = {
-        .at_ms = cli_wall_ms(), .name = name, .catch_all = catch_all, .subaddress = separators};
+    const struct ipc_domain_set_in in = {.at_ms = cli_server_wall_ms(server),
+                                         .name = name,
+                                         .catch_all = catch_all,
+                                         .subaddress = separators};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_domain_set_call(vault, &in, on_domain_set, &o), &o);
@@ -54,7 +56,7 @@ enum cli_exit directory_set_domain(struct cli_server *server, struct str name, u
 
 enum cli_exit directory_remove_domain(struct cli_server *server, struct str name)
 {
-    const struct ipc_domain_remove_in in = {.at_ms = cli_wall_ms(), .name = name};
+    const struct ipc_domain_remove_in in = {.at_ms = cli_server_wall_ms(server), .name = name};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_domain_remove_call(vault, &in, on_domain_remove, &o), &o);
@@ -65,7 +67,7 @@ enum cli_exit directory_add_account(struct cli_server *server, struct str name, 
                                     uint64_t *ret_account)
 {
     struct ipc_address list[CLI_ARGS_MAX];
-    const struct ipc_account_add_in in = {.at_ms = cli_wall_ms(),
+    const struct ipc_account_add_in in = {.at_ms = cli_server_wall_ms(server),
                                           .name = name,
                                           .quota = quota,
                                           .addresses = list,
@@ -83,8 +85,10 @@ enum cli_exit directory_add_account(struct cli_server *server, struct str name, 
 enum cli_exit directory_set_account(struct cli_server *server, uint64_t account, uint64_t quota,
                                     bool disabled)
 {
-    const struct ipc_account_set_in in = {
-        .at_ms = cli_wall_ms(), .account = account, .quota = quota, .disabled = disabled};
+    const struct ipc_account_set_in in = {.at_ms = cli_server_wall_ms(server),
+                                          .account = account,
+                                          .quota = quota,
+                                          .disabled = disabled};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_account_set_call(vault, &in, on_account_set, &o), &o);
@@ -92,7 +96,8 @@ enum cli_exit directory_set_account(struct cli_server *server, uint64_t account,
 
 enum cli_exit directory_remove_account(struct cli_server *server, uint64_t account)
 {
-    const struct ipc_account_remove_in in = {.at_ms = cli_wall_ms(), .account = account};
+    const struct ipc_account_remove_in in = {.at_ms = cli_server_wall_ms(server),
+                                             .account = account};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_account_remove_call(vault, &in, on_account_remove, &o), &o);
@@ -101,7 +106,7 @@ enum cli_exit directory_remove_account(struct cli_server *server, uint64_t accou
 enum cli_exit directory_add_address(struct cli_server *server, struct str address, uint64_t account)
 {
     const struct ipc_address_add_in in = {
-        .at_ms = cli_wall_ms(), .address = text_from(address), .account = account};
+        .at_ms = cli_server_wall_ms(server), .address = text_from(address), .account = account};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_address_add_call(vault, &in, on_address_add, &o), &o);
@@ -109,7 +114,8 @@ enum cli_exit directory_add_address(struct cli_server *server, struct str addres
 
 enum cli_exit directory_remove_address(struct cli_server *server, struct str address)
 {
-    const struct ipc_address_remove_in in = {.at_ms = cli_wall_ms(), .address = text_from(address)};
+    const struct ipc_address_remove_in in = {.at_ms = cli_server_wall_ms(server),
+                                             .address = text_from(address)};
     struct cli_outcome o = {0};
     struct channel *vault = cli_server_role(server, ROLE_VAULT);
     return cli_server_wait(server, ipc_address_remove_call(vault, &in, on_address_remove, &o), &o);
@@ -119,7 +125,7 @@ enum cli_exit directory_set_alias(struct cli_server *server, struct str address,
                                   const struct str *targets, size_t count)
 {
     struct ipc_address list[CLI_ARGS_MAX];
-    const struct ipc_alias_set_in in = {.at_ms = cli_wall_ms(),
+    const struct ipc_alias_set_in in = {.at_ms = cli_server_wall_ms(server),
                                         .address = text_from(address),
                                         .targets = list,
                                         .targets_count = count};

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "io/files.h"
@@ -64,13 +63,6 @@ enum cli_exit cli_look(struct cli *cli, struct config *ret_config, struct db **r
 {
     enum cli_exit code = cli_config(cli, ret_config);
     return code == CLI_OK ? cli_database(cli, ret_config, ret_db) : code;
-}
-
-int64_t cli_wall_ms(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_REALTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* ---- Roles
@@ -296,6 +288,11 @@ struct channel *cli_server_role(struct cli_server *server, enum ipc_role role)
         }
     }
     return helper->ended ? NULL : link_channel(helper->operator);
+}
+
+int64_t cli_server_wall_ms(struct cli_server *server)
+{
+    return loop_now(server->loop).wall_ms;
 }
 
 void cli_outcome_take(struct cli_outcome *outcome, enum status_code sent, enum status_code status,

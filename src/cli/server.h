@@ -57,6 +57,6 @@ void cli_outcome_take(struct cli_outcome *outcome, enum status_code sent, enum s
 bool cli_server_runs(const struct config *config);
 
 /* The time, for what is recorded with a change. */
-int64_t cli_wall_ms(void);
+int64_t cli_server_wall_ms(struct cli_server *server);
 
 #endif

@@ -161,7 +161,7 @@ static bool run_program(char *const argv[])
     int status = -1;
     pid_t pid = fork();
     if (pid == 0) {
-        execvp(argv[0], argv);
+        execv(argv[0], argv);
         _exit(127);
     }
     return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
@@ -172,12 +172,13 @@ static bool add_users_by_hand(void)
 {
     static const char *const users[] = {"postern-edge", "postern-courier", "postern-keeper",
                                         "postern-mailroom", "postern-vault"};
-    char groupadd[] = "groupadd", force[] = "--force", system[] = "--system", group[] = "postern";
+    char groupadd[] = "/usr/sbin/groupadd", force[] = "--force", system[] = "--system",
+         group[] = "postern";
     char *const group_argv[] = {groupadd, force, system, group, NULL};
     bool ok = run_program(group_argv);
     for (size_t i = 0; ok && i < sizeof(users) / sizeof(users[0]); i++) {
-        char useradd[] = "useradd", gid[] = "--gid", home[] = "--home-dir", no[] = "/nonexistent",
-             shell[] = "--shell", nologin[] = "/usr/sbin/nologin", name[32];
+        char useradd[] = "/usr/sbin/useradd", gid[] = "--gid", home[] = "--home-dir",
+             no[] = "/nonexistent", shell[] = "--shell", nologin[] = "/usr/sbin/nologin", name[32];
         char *const argv[] = {useradd, system, gid, group, home, no, shell, nologin, name, NULL};
         snprintf(name, sizeof(name), "%s", users[i]);
         ok = getpwnam(name) || run_program(argv);
@@ -187,7 +188,7 @@ static bool add_users_by_hand(void)
 
 static enum cli_exit put_users(struct setup *s)
 {
-    char sysusers[] = "systemd-sysusers", file[] = USERS_FILE;
+    char sysusers[] = "/usr/bin/systemd-sysusers", file[] = USERS_FILE;
     char *const argv[] = {sysusers, file, NULL};
     if (s->root[0] != '\0')
         return CLI_OK;
@@ -195,7 +196,7 @@ static enum cli_exit put_users(struct setup *s)
         said(s, "kept", "the users postern-…");
         return CLI_OK;
     }
-    if (access("/usr/bin/systemd-sysusers", X_OK) == 0 ? !run_program(argv) : !add_users_by_hand())
+    if (access(sysusers, X_OK) == 0 ? !run_program(argv) : !add_users_by_hand())
         return cli_fail(s->cli, CLI_FAILED, "the users of %s cannot be made", USERS_FILE);
     said(s, "made", "the users postern-…");
     return CLI_OK;

@@ -58,7 +58,7 @@ struct mailroom_session {
     uint32_t call; /* the vault owes a reply; 0: it does not */
     bool checked; /* the vault has vouched for the capability; no mail is touched before */
     bool running;
-    bool yield; /* long work was done: now the others, whatever there is still to do */
+    bool yield;           /* long work was done: now the others, whatever there is still to do */
     bool open;            /* handed over: the edge has its answer */
     bool closing;         /* closes when its output is written */
     bool closed;          /* is freed when nothing of it runs */
