@@ -76,7 +76,7 @@ void edge_conn_abort(struct edge_conn *conn, const char *reason)
     struct log_line line;
     if (conn->state == EDGE_CONN_CLOSED)
         return;
-    if (conn->state != EDGE_CONN_LINGER) {
+    if (conn->state < EDGE_CONN_CLOSING) {
         edge_conn_log(conn, &line, LOG_INFO, "disconnected", conn->id);
         log_words(&line, "reason", reason);
         log_end(&line);
