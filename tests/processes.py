@@ -7,6 +7,7 @@ import os
 import re
 import select
 import signal
+import socket
 import subprocess
 import termios
 import time
@@ -96,30 +97,33 @@ def kill_role(server, name):
     return pid
 
 
+def sockets_of(pid):
+    """{number: socket} of that process: the very same, duplicated into this one."""
+    system_call_pidfd_getfd = 438
+    getfd = ctypes.CDLL(None, use_errno=True).syscall
+    pidfd = os.pidfd_open(pid)
+    found = {}
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        if os.readlink(entry).startswith("socket:"):
+            fd = getfd(system_call_pidfd_getfd, pidfd, int(entry.name), 0)
+            if fd >= 0:
+                found[int(entry.name)] = socket.socket(fileno=fd)
+    os.close(pidfd)
+    return found
+
+
 def has_unread(pid):
     """Does any socket of that process hold bytes that it has not read?"""
-    pidfd = os.pidfd_open(pid)
-    try:
-        for entry in Path(f"/proc/{pid}/fd").iterdir():
-            if os.readlink(entry).startswith("socket:") and _unread_bytes(pidfd, int(entry.name)):
-                return True
-    finally:
-        os.close(pidfd)
-    return False
-
-
-def _unread_bytes(pidfd, number):
-    system_call_pidfd_getfd = 438
-    fd = ctypes.CDLL(None, use_errno=True).syscall(system_call_pidfd_getfd, pidfd, number, 0)
-    if fd < 0:
-        return 0
-    count = array.array("i", [0])
-    try:
-        fcntl.ioctl(fd, termios.FIONREAD, count)
-    except OSError:  # a listening socket
-        pass
-    os.close(fd)
-    return count[0]
+    total = 0
+    for one in sockets_of(pid).values():
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(one, termios.FIONREAD, count)
+        except OSError:  # a listening socket
+            pass
+        total += count[0]
+        one.close()
+    return total > 0
 
 
 class Strace:

@@ -10,6 +10,7 @@ import os
 import queue
 import random
 import re
+import socket
 import threading
 import time
 
@@ -243,3 +244,24 @@ def test_nothing_is_lost_or_doubled_by_200_kills(new_demo):
     assert sum(killer.done.values()) >= 200
     assert sum(killer.done.get(point, 0) for point in POINTS) >= 50
     check(server, messages)
+
+
+def test_a_role_that_talks_nonsense_is_started_anew(new_demo):
+    server = new_demo()
+    running = processes.roles(server)
+    warden_channel = 3
+    for number, channel in processes.sockets_of(running["edge"]).items():
+        if channel.family == socket.AF_UNIX and number != warden_channel:
+            channel.send(b"\xff" * 64)
+        channel.close()
+    assert processes.wait_for_role(server, "edge", other_than=running["edge"])
+
+    def is_served():
+        try:
+            with wire.Smtp(server.address("smtp")) as client:
+                return client.greet().message(wire.message()[0], ["bob@demo.test"])[:3] == "250"
+        except (OSError, AssertionError):
+            return False
+    mail.wait_until(is_served)
+    # Nobody else was touched.
+    assert {**processes.roles(server), "edge": 0} == {**running, "edge": 0}

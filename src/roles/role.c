@@ -110,6 +110,14 @@ static void drop_peer(struct peer *p)
     free(p);
 }
 
+/* Both ends live, and yet will never talk again: unlike one that died, this peer is not restarted.
+ */
+static bool is_breach(enum status_code why)
+{
+    return why == STATUS_CORRUPT || why == STATUS_DENIED || why == STATUS_UNSUPPORTED ||
+           why == STATUS_TOO_BIG;
+}
+
 static void peer_ended(void *owner, enum status_code why, const char *words)
 {
     struct peer *p = owner;
@@ -121,6 +129,9 @@ static void peer_ended(void *owner, enum status_code why, const char *words)
     log_number(&line, "index", p->index);
     log_words(&line, "why", words);
     log_end(&line);
+    if (is_breach(why) && p->role != ROLE_OPERATOR)
+        ipc_peer_broken_note(link_channel(role->warden),
+                             &(struct ipc_peer_broken_in){(uint8_t)p->role, p->index});
     drop_peer(p);
 }
 

@@ -119,7 +119,7 @@ struct child {
     struct role *role;
     struct player *player;
     struct link *link;
-    int readies, ends;
+    int readies, ends, complaints;
 };
 
 struct world {
@@ -141,7 +141,17 @@ static void on_ended(void *owner, enum status_code why, const char *words)
     ((struct child *)owner)->ends++;
 }
 
-static const struct ipc_handlers warden_handlers = {.ready = on_ready};
+static void on_peer_broken(void *context, struct channel *from, const struct ipc_peer_broken_in *in)
+{
+    struct child *c = context;
+    (void)from;
+    c->complaints++;
+    assert_int_equal(in->role, ROLE_COURIER);
+    assert_int_equal(in->index, 1);
+}
+
+static const struct ipc_handlers warden_handlers = {.ready = on_ready,
+                                                    .peer_broken = on_peer_broken};
 
 static void start(struct world *w, struct child *c, const struct role_plan *plan)
 {
@@ -277,6 +287,8 @@ static void a_role_that_breaks_the_rules_loses_the_channel_and_the_receiver_goes
     char byte;
     assert_int_equal(read(fds[1], &byte, 1), 0);
     close(fds[1]);
+    while (w.vault.complaints == 0)
+        loop_turn(w.loop, true);
     assert_non_null(role_peer(w.vault.role, ROLE_EDGE, 0));
     close_world(&w);
 }

@@ -222,7 +222,39 @@ static void on_ready(void *context, struct channel *from)
         open_the_doors(w);
 }
 
-static const struct ipc_handlers child_handlers = {.ready = on_ready};
+/* Who reads what strangers send comes first, who keeps everything last. */
+static int trust_in(enum ipc_role role)
+{
+    static const int levels[ROLE_END] = {[ROLE_EDGE] = 1,
+                                         [ROLE_COURIER] = 2,
+                                         [ROLE_MAILROOM] = 3,
+                                         [ROLE_KEEPER] = 4,
+                                         [ROLE_VAULT] = 5};
+    return levels[role];
+}
+
+/*
+ * Two that live, but not with each other. The less trusted one starts anew and is introduced
+ * again; so whoever has taken over an edge ends only that edge, whatever it says or complains of.
+ */
+static void on_peer_broken(void *context, struct channel *from, const struct ipc_peer_broken_in *in)
+{
+    struct child *c = context, *other;
+    (void)from;
+    if (in->role >= ROLE_END || c->warden->stopping)
+        return;
+    other = children_find(c->warden, (enum ipc_role)in->role, in->index);
+    if (!other) /* it is on its way back already */
+        return;
+    if (trust_in(other->role) < trust_in(c->role))
+        c = other;
+    log_child(c, LOG_ERROR, "child-killed", "its channel to another role is broken");
+    if (c->pid > 0)
+        kill(c->pid, SIGKILL);
+}
+
+static const struct ipc_handlers child_handlers = {.ready = on_ready,
+                                                   .peer_broken = on_peer_broken};
 
 /* A child that has broken the channel to us is of no use any more. */
 static void link_ended(void *owner, enum status_code why, const char *words)
