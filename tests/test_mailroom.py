@@ -1,0 +1,221 @@
+"""What the mailroom makes of IMAP and POP3 after login: store, changes seen by others, search."""
+
+import imaplib
+import os
+import poplib
+import re
+import signal
+import uuid
+
+import pytest
+
+import mail
+import postern
+
+imaplib._MAXLINE = 10_000_000
+
+
+def append(conn, words=b"x\r\n", mailbox="INBOX", subject=b"s", flags=None):
+    status, data = conn.append(mailbox, flags, None, b"Subject: " + subject + b"\r\n\r\n" + words)
+    assert status == "OK", data
+    return int(re.search(rb"APPENDUID \d+ (\d+)", data[0])[1])
+
+
+@pytest.fixture
+def box(demo):
+    """A selected mailbox of the test's own, and its name."""
+    conn = mail.imap(demo)
+    name = f"box-{uuid.uuid4()}"
+    conn.create(name)
+    conn.select(name)
+    conn.name = name
+    yield conn
+    conn.logout()
+
+
+def untagged(conn, until):
+    """Reads lines until one matches; for IDLE."""
+    conn.socket().settimeout(10)
+    while True:
+        line = conn.readline()
+        if re.search(until, line):
+            return line
+
+
+def test_idle_hears_of_every_kind_of_change(demo, box):
+    other = mail.imap(demo)
+    other.select(box.name)
+    box.send(b"X1 IDLE\r\n")
+    untagged(box, rb"^\+")
+    append(other, mailbox=box.name)
+    untagged(box, rb"^\* 1 EXISTS")
+    other.store("1", "+FLAGS", r"(\Flagged $Label)")
+    untagged(box, rb"FETCH .*\\Flagged.*\$Label")
+    other.store("1", "+FLAGS", r"\Deleted")
+    other.expunge()
+    untagged(box, rb"^\* 1 EXPUNGE")
+    box.send(b"DONE\r\n")
+    untagged(box, rb"^X1 OK")
+    other.logout()
+
+
+def test_a_deleted_mailbox_ends_its_sessions(demo, box):
+    other = mail.imap(demo)
+    assert other.delete(box.name)[0] == "OK"
+    with pytest.raises(imaplib.IMAP4.abort):
+        box.noop()
+        box.noop()
+    other.logout()
+    box.logout = lambda: None
+
+
+def test_bulk_changes_reach_every_message(box):
+    for n in range(4):
+        append(box, b"message %d\r\n" % n, box.name)
+    box.noop()
+    for _ in range(9):
+        assert box._simple_command("COPY", "1:*", box.name)[0] == "OK"
+        box.noop()
+    assert box.select(box.name)[1] == [b"2048"]
+    assert box.store("1:*", "+FLAGS.SILENT", r"(\Seen $All)")[0] == "OK"
+    assert len(box.search(None, "KEYWORD", "$All")[1][0].split()) == 2048
+    box.store("2:2047", "+FLAGS.SILENT", r"\Deleted")
+    assert box.expunge()[0] == "OK"
+    assert box.status(box.name, "(MESSAGES UNSEEN)")[1][0].endswith(b"(MESSAGES 2 UNSEEN 0)")
+    box.create(box.name + "/target")
+    assert box._simple_command("MOVE", "1:*", box.name + "/target")[0] == "OK"
+    assert box.status(box.name, "(MESSAGES)")[1][0].endswith(b"(MESSAGES 0)")
+    assert box.select(box.name + "/target")[1] == [b"2"]
+
+
+def test_large_messages_come_back_as_they_went(box):
+    words = b"".join(b"%08d line %d\r\n" % (n, n * 7919 % 1000003) for n in range(120_000))
+    append(box, words, box.name)
+    box.noop()
+    assert box.fetch("1", "(BODY.PEEK[TEXT])")[1][0][1] == words
+    assert box.fetch("1", "(BODY.PEEK[TEXT]<1000000.20>)")[1][0][1] == words[1000000:1000020]
+    assert box.search(None, "BODY", '"00119999 line"')[1] == [b"1"]
+    assert box.search(None, "BODY", '"00120000 line"')[1] == [b""]
+
+
+@pytest.mark.parametrize("message", [b"a\x00b\r\n", b"a\nb\r\n", b"a\rb\r\n", b"ends in\r"])
+def test_what_is_no_message_is_not_kept(box, message):
+    box.literal = b"Subject: s\r\n\r\n" + message
+    status, data = box._simple_command("APPEND", box.name)
+    assert status == "NO" and b"bare" in data[0], (status, data)
+    assert box.status(box.name, "(MESSAGES)")[1][0].endswith(b"(MESSAGES 0)")
+
+
+def test_search_finds_substrings_across_lines_and_encodings(box):
+    append(box, b"The quick brown\r\nfox jumps\r\n", box.name, b"first")
+    box.literal = (b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\nMIME-Version: 1.0\r\n"
+                   b"Content-Type: text/plain; charset=iso-8859-1\r\n"
+                   b"Content-Transfer-Encoding: quoted-printable\r\n\r\nStra=DFe in M=FCn=\r\nchen\r\n")
+    assert box._simple_command("APPEND", box.name)[0] == "OK"
+    box.noop()
+
+    def search(*keys, charset=None, text=None):
+        if text is not None:
+            box.literal = text.encode()
+        return box.search(charset, *keys)[1][0].split()
+
+    assert search("BODY", '"brown fox"') == [b"1"]
+    assert search("BODY", '"ROWN FO"') == [b"1"]
+    assert search("TEXT", '"first"') == [b"1"]
+    assert search("BODY", '"first"') == []
+    assert search("BODY", charset="UTF-8", text="straße in münchen") == [b"2"]
+    assert search("BODY", charset="UTF-8", text="STRASSE") == [b"2"]
+    assert search("SUBJECT", charset="UTF-8", text="grüße") == [b"2"]
+    assert search("HEADER", "Subject", '""') == [b"1", b"2"]
+    assert search("HEADER", "X-None", '""') == []
+    assert search("NOT", "BODY", '"fox"') == [b"2"]
+
+
+def test_search_knows_the_lines_of_delivery(demo, box):
+    client = mail.smtp(demo)
+    client.ehlo()
+    client.sendmail("sender@elsewhere.test", "alice+detail@demo.test", "Subject: d\r\n\r\nx\r\n")
+    client.quit()
+    box.select("INBOX")
+    assert box.search(None, "HEADER", "Delivered-To", "alice+detail@demo.test")[1] != [b""]
+    assert box.search(None, "HEADER", "Return-Path", "sender@elsewhere.test")[1] != [b""]
+
+
+def test_recent_is_told_to_one_session(demo, box):
+    append(box, mailbox=box.name)
+    other = mail.imap(demo)
+    other.select(box.name, readonly=True)
+    assert other.response("RECENT")[1] == [b"1"]
+    other.select(box.name)
+    assert other.response("RECENT")[1] == [b"1"]
+    other.close()
+    other.select(box.name)
+    assert other.response("RECENT")[1] == [b"0"]
+    other.logout()
+
+
+def test_names_that_cannot_be(box):
+    assert box.create("INBOX")[0] == "NO"
+    assert box.create(box.name)[0] == "NO"
+    assert box.delete("INBOX")[0] == "NO"
+    assert box.delete("no-such-mailbox")[0] == "NO"
+    assert box.rename("no-such-mailbox", "other")[0] == "NO"
+    assert box.create("a//b")[0] in ("NO", "BAD")
+    append(box, mailbox=box.name)
+    box.noop()
+    status, data = box.copy("1", "no-such-mailbox")
+    assert status == "NO" and b"TRYCREATE" in data[0]
+
+
+def pop3(demo, user="bob"):
+    conn = poplib.POP3_SSL(postern.HOST, demo.port("pop3s"), context=postern.tls_context())
+    conn.user(f"{user}@{postern.DOMAIN}")
+    conn.pass_(demo.users[user])
+    return conn
+
+
+def test_a_maildrop_has_one_session(demo):
+    first = pop3(demo)
+    with pytest.raises(poplib.error_proto, match="IN-USE"):
+        pop3(demo)
+    first.quit()
+    pop3(demo).quit()
+
+
+def test_pop3_removes_at_quit_only(new_demo):
+    demo = new_demo()
+    conn = mail.imap(demo, "bob")
+    for n in range(3):
+        append(conn, b".dot\r\nline %d" % n)
+    drop = pop3(demo)
+    assert drop.stat()[0] == 3
+    drop.dele(1)
+    drop.close()
+    drop = pop3(demo)
+    assert drop.retr(2)[1][-2:] == [b".dot", b"line 1"]
+    ids = drop.uidl()[1]
+    drop.dele(2)
+    drop.quit()
+    drop = pop3(demo)
+    assert [line.split()[1] for line in drop.uidl()[1]] == [ids[0].split()[1], ids[2].split()[1]]
+    drop.quit()
+    conn.logout()
+
+
+def test_sessions_live_on_when_vault_and_keeper_die(new_demo):
+    demo = new_demo()
+    conn = mail.imap(demo)
+    conn.select("INBOX")
+    append(conn)
+    children = dict(re.findall(r"event=child-ready child=(\w+) index=0 pid=(\d+)", demo.log()))
+    for role in ("vault", "keeper"):
+        os.kill(int(children[role]), signal.SIGKILL)
+        for _ in range(100):
+            status, data = conn.append("INBOX", None, None, b"Subject: s\r\n\r\nx\r\n")
+            if status == "OK":
+                break
+            assert b"UNAVAILABLE" in data[0]
+        assert status == "OK"
+    conn.noop()
+    assert len(conn.search(None, "ALL")[1][0].split()) >= 3
+    conn.logout()
