@@ -148,10 +148,12 @@ static void commit(void *context)
     timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
 }
 
-/* Some request came: there will be a commit at the end of this turn. */
+/* Some request came: there will be a commit at the end of this turn, or at once if it is time. */
 static void due(struct vault *v)
 {
-    if (vault_batch_lazy(v->batch) && !v->stopping)
+    if (vault_batch_full(v->batch))
+        commit(v);
+    else if (vault_batch_lazy(v->batch) && !v->stopping)
         timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
     else if (vault_batch_pending(v->batch))
         hook_queue(&v->commit, role_loop(v->role));

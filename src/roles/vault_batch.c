@@ -10,6 +10,9 @@ enum {
     RESULTS_BUDGET = 64 * 1024 * 1024,
     REPLIES_MAX = 65536,
     CHANGES_MAX = 65536,
+    /* About what LIMIT_VAULT_TRANSACTION_MS has room for, and far below what is a bug. */
+    REPLIES_FULL = 512,
+    CHANGES_FULL = 4096,
     /* How far back a change looks for one of the same mailbox that it can join. */
     CHANGES_JOINED = 32,
     /* How long a batch is careful after one failed for a reason that may be a single request's. */
@@ -177,6 +180,12 @@ bool vault_batch_changes(struct vault_batch *b, struct ipc_changed_in *ret_chang
 bool vault_batch_pending(const struct vault_batch *b)
 {
     return b->open || b->failure != STATUS_OK || b->put_off || vault_has_lost(b);
+}
+
+bool vault_batch_full(const struct vault_batch *b)
+{
+    return b->replies.len >= REPLIES_FULL * sizeof(struct vault_reply) ||
+           b->changes.len >= CHANGES_FULL * sizeof(struct ipc_change);
 }
 
 bool vault_batch_lazy(const struct vault_batch *b)

@@ -107,6 +107,9 @@ MUST_USE enum status_code vault_purge(struct vault_batch *b, int64_t wall_ms, in
 /* True: there is something to commit, or work put off from an earlier batch. */
 bool vault_batch_pending(const struct vault_batch *b);
 
+/* True: the transaction has had enough for its time; commit before the next request. */
+bool vault_batch_full(const struct vault_batch *b);
+
 /* True: nothing is waiting but confirmations, which may as well go with the next batch. */
 bool vault_batch_lazy(const struct vault_batch *b);
 
