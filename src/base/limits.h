@@ -162,7 +162,7 @@
 /* ---- Between roles ------------------------------------------------------------------------ */
 
 /* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */
-#define LIMIT_IPC_FRAME_SIZE (1024 * 1024)
+#define LIMIT_IPC_FRAME_SIZE (2 * 1024 * 1024)
 
 /*
  * Bytes queued on a channel: above the first, requests are refused (the asker says 4xx) and, where

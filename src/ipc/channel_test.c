@@ -307,7 +307,7 @@ static void what_a_peer_may_not_send_ends_its_channel(void **state)
         {ROLE_EDGE, ROLE_VAULT, STR("\x0d\0\0\0\1\x32\1\0\1\0\0\0\0\0\0\0\0"), STATUS_CORRUPT},
         /* too short, too long */
         {ROLE_VAULT, ROLE_EDGE, STR("\7\0\0\0"), STATUS_CORRUPT},
-        {ROLE_VAULT, ROLE_EDGE, STR("\1\0\x10\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_EDGE, STR("\1\0\x20\0"), STATUS_CORRUPT},
         /* a call without an id, a note with one */
         {ROLE_VAULT, ROLE_EDGE, STR("\x08\0\0\0\1\x18\0\0\0\0\0\0"), STATUS_CORRUPT},
         {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\1\6\0\0\1\0\0\0\0"), STATUS_CORRUPT},

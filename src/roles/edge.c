@@ -222,11 +222,16 @@ static void on_ticket_keys_rotated(void *context, struct channel *from,
     set_ticket_keys(context, in->keys);
 }
 
+struct channel *edge_mailroom(struct edge *edge, uint64_t account)
+{
+    unsigned count = edge->settings->config.processes[ROLE_MAILROOM];
+    uint64_t chosen = account != 0 ? account : edge->id_counter;
+    return role_peer(edge->role, ROLE_MAILROOM, (uint8_t)(count > 1 ? chosen % count : 0));
+}
+
 static struct channel **peer_slot(struct edge *edge, enum ipc_role peer)
 {
     switch (peer) {
-    case ROLE_MAILROOM:
-        return &edge->mailroom;
     case ROLE_VAULT:
         return &edge->vault;
     case ROLE_KEEPER:

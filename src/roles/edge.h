@@ -26,7 +26,6 @@ struct edge {
     struct edge_settings *settings; /* what new connections are served by; never NULL once ready */
 
     /* NULL while the role is away: what needs it gets a temporary refusal. */
-    struct channel *mailroom;
     struct channel *vault;
     struct channel *keeper;
     struct channel *courier;
@@ -48,6 +47,12 @@ struct edge {
     uint64_t next_session;
     bool stopping;
 };
+
+/*
+ * The mailroom that serves an account; NULL while it is away. Always the same one for the same
+ * account, so that whoever locks a maildrop locks it for all (RFC 1939 §4). 0: any.
+ */
+struct channel *edge_mailroom(struct edge *edge, uint64_t account);
 
 /* What an SASL exchange with the keeper has established. */
 struct edge_identity {

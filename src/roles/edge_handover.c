@@ -42,7 +42,7 @@ bool edge_handover_start(struct edge_handover *h, const struct edge_identity *wh
         .fd = pair[1],
     };
     h->fd = pair[0];
-    h->channel = conn->edge->mailroom;
+    h->channel = edge_mailroom(conn->edge, who->account);
     h->call = ipc_handover_call(h->channel, &in, on_handover, h);
     buf_release(&tls);
     if (h->call == 0)

@@ -64,7 +64,7 @@ static void set_gauges(struct edge *edge)
 static void ask(struct edge_metrics *m)
 {
     struct edge *edge = m->conn->edge;
-    struct channel *channels[ROLES_ASKED] = {edge->mailroom, edge->keeper, edge->vault,
+    struct channel *channels[ROLES_ASKED] = {edge_mailroom(edge, 0), edge->keeper, edge->vault,
                                              edge->courier};
     m->asked = true;
     set_gauges(edge);

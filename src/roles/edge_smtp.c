@@ -188,7 +188,7 @@ static void ask_sender(struct edge_smtp *s, const struct smtp_event_sender *send
     struct ipc_address address = {.address = text_from(buf_str(&s->asked))};
     struct ipc_sender_in in = {
         .account = s->who.account, .addresses = &address, .addresses_count = 1};
-    s->call_channel = s->conn->edge->mailroom;
+    s->call_channel = edge_mailroom(s->conn->edge, s->who.account);
     s->call = ipc_sender_call(s->call_channel, &in, on_sender, s);
     if (s->call == 0)
         answer(s, &reply_temporary);
@@ -237,7 +237,7 @@ static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient
         .recipient = text_from(buf_str(&s->asked)),
         .size = s->size,
     };
-    s->call_channel = s->conn->edge->mailroom;
+    s->call_channel = edge_mailroom(s->conn->edge, s->who.account);
     s->call = ipc_recipient_call(s->call_channel, &in, on_recipient, s);
     if (s->call == 0)
         answer(s, &reply_temporary);
@@ -476,7 +476,7 @@ static bool ask_from(struct edge_smtp *s, const struct header_facts *header)
     if (good && count > 0) {
         struct ipc_sender_in in = {
             .account = s->who.account, .addresses = addresses, .addresses_count = count};
-        s->call_channel = s->conn->edge->mailroom;
+        s->call_channel = edge_mailroom(s->conn->edge, s->who.account);
         s->call = ipc_sender_call(s->call_channel, &in, on_from, s);
     }
     bool asked = s->call != 0;

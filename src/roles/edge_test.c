@@ -16,7 +16,6 @@
 #include <openssl/x509v3.h>
 #include <zstd.h>
 
-#include "base/limits.h"
 #include "base/testing.h"
 #include "io/socket.h"
 #include "roles/edge_conn.h"
@@ -444,9 +443,8 @@ static void make_noise(struct buf *out, size_t size)
     buf_init(out, size + 100);
     while (out->len < size) {
         x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-        buf_append_byte(out, out->len % 72 == 70   ? '\r'
-                             : out->len % 72 == 71 ? '\n'
-                                                   : (char)('!' + x % 90));
+        size_t column = out->len % 72;
+        buf_append_byte(out, column < 70 ? (char)('!' + x % 90) : "\r\n"[column - 70]);
     }
 }
 

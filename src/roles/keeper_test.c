@@ -568,8 +568,9 @@ static void it_signs_on_the_signing_channel(void **state)
     int fds[2];
     unsigned char id[TLS_KEY_ID_SIZE];
     int key = key_file(id);
-    struct ipc_sign_in in = {
-        .key = str_make(id, sizeof id), .algorithm = SIGN_ECDSA, .digest = STR("0123456789abcdef0123456789abcdef")};
+    struct ipc_sign_in in = {.key = str_make(id, sizeof id),
+                             .algorithm = SIGN_ECDSA,
+                             .digest = STR("0123456789abcdef0123456789abcdef")};
     open_world(&w);
     assert_int_equal(socket_pair(fds), STATUS_OK);
     ipc_key_file_note(link_channel(w.warden), &(struct ipc_key_file_in){2, key});

@@ -26,8 +26,8 @@ MUST_USE enum status_code keeper_tls_load(struct keeper_tls *t, uint32_t number,
                                           struct diag *diag);
 
 /*
- * id: see tls_key_id. signature has room for SIGN_SIGNATURE_MAX. STATUS_NOT_FOUND: no such key. STATUS_INVALID: not
- * what the algorithm signs. STATUS_DENIED: a block that is not PSS's.
+ * id: see tls_key_id. signature has room for SIGN_SIGNATURE_MAX. STATUS_NOT_FOUND: no such key.
+ * STATUS_INVALID: not what the algorithm signs. STATUS_DENIED: a block that is not PSS's.
  */
 MUST_USE enum status_code keeper_tls_sign(const struct keeper_tls *t, struct str id,
                                           enum sign_algorithm algorithm, struct str digest,

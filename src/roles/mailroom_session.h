@@ -56,7 +56,7 @@ struct mailroom_session {
     char trace_id[32];
     bool utf8;
     uint32_t call; /* the vault owes a reply; 0: it does not */
-    bool checked; /* the vault has vouched for the capability; no mail is touched before */
+    bool checked;  /* the vault has vouched for the capability; no mail is touched before */
     bool running;
     bool yield;           /* long work was done: now the others, whatever there is still to do */
     bool open;            /* handed over: the edge has its answer */

@@ -304,7 +304,8 @@ static void only_what_is_a_signature_is_made(void **state)
     struct str rsa = id_of(rsa_key, rsa_id), ec = id_of(ec_key, ec_id);
     assert_int_equal(load(t, 0, rsa_key), STATUS_OK);
     assert_int_equal(load(t, 1, ec_key), STATUS_OK);
-    assert_int_equal(keeper_tls_sign(t, STR("nobody"), SIGN_ECDSA, digest, out, &size), STATUS_NOT_FOUND);
+    assert_int_equal(keeper_tls_sign(t, STR("nobody"), SIGN_ECDSA, digest, out, &size),
+                     STATUS_NOT_FOUND);
     assert_int_equal(keeper_tls_sign(t, rsa, SIGN_ECDSA, digest, out, &size), STATUS_INVALID);
     assert_int_equal(keeper_tls_sign(t, ec, SIGN_RSA_PKCS1_SHA256, digest, out, &size),
                      STATUS_INVALID);
@@ -312,7 +313,8 @@ static void only_what_is_a_signature_is_made(void **state)
                      STATUS_INVALID);
     assert_int_equal(keeper_tls_sign(t, rsa, SIGN_ALGORITHMS, digest, out, &size), STATUS_INVALID);
     assert_int_equal(keeper_tls_sign(t, ec, SIGN_ECDSA, STR("short"), out, &size), STATUS_INVALID);
-    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, digest, out, &size), STATUS_INVALID);
+    assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, digest, out, &size),
+                     STATUS_INVALID);
     assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
     block[255] = 0xbc;
     assert_int_equal(keeper_tls_sign(t, rsa, SIGN_RSA_PSS_BLOCK, whole, out, &size), STATUS_DENIED);
@@ -336,9 +338,9 @@ static void a_replaced_key_still_signs(void **state)
         assert_int_equal(load(t, 5, key), STATUS_OK); /* the same again replaces nothing */
     }
     for (size_t i = 0; i < KEEPER_REPLACED_MAX + 2; i++)
-        assert_int_equal(keeper_tls_sign(t, str_make(ids[i], TLS_KEY_ID_SIZE), SIGN_ECDSA, digest,
-                                         out, &size),
-                         i == 0 ? STATUS_NOT_FOUND : STATUS_OK);
+        assert_int_equal(
+            keeper_tls_sign(t, str_make(ids[i], TLS_KEY_ID_SIZE), SIGN_ECDSA, digest, out, &size),
+            i == 0 ? STATUS_NOT_FOUND : STATUS_OK);
     keeper_tls_free(t);
 }
 
