@@ -39,9 +39,10 @@ def connect(server, service="smtp", **options):
 def many_descriptors():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * IDLE + 500
-    if hard != resource.RLIM_INFINITY and hard < wanted:
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), max(hard, wanted)))
+    except (OSError, ValueError):
         pytest.skip(f"this machine lets a process have {hard} descriptors, not {wanted}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -395,3 +396,18 @@ def test_a_bad_reload_keeps_serving(serve, file, words):
         assert serial_of(server) == old
         with connect(server) as other:
             assert other.greet().message(wire.message()[0], [ALICE]).startswith("250")
+
+
+# ---- Stop ---------------------------------------------------------------------------------------
+
+
+def test_a_stop_says_goodbye_and_waits_for_nobody(serve):
+    server = serve()
+    imap = mail.imap(server)
+    with connect(server) as idle:
+        idle.greet()
+        begun = time.monotonic()
+        assert server.stop() == 0
+        assert idle.reply().startswith("421 4.3.2")
+        assert imap.sock.recv(1000).startswith(b"* BYE")
+        assert time.monotonic() - begun < 5

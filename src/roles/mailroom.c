@@ -199,14 +199,25 @@ static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct chann
         room->vault = ch;
 }
 
+static bool has_edge(struct mailroom *room)
+{
+    unsigned at = 0;
+    return role_next_peer(room->role, ROLE_EDGE, &at) != NULL;
+}
+
 static void peer_down(void *state, enum ipc_role peer, uint8_t index)
 {
     struct mailroom *room = state;
     if (peer == ROLE_VAULT && index == 0)
         room->vault = NULL;
+    if (room->stopping && !has_edge(room))
+        role_end(room->role);
 }
 
-/* Sessions end between two commands of theirs, with a word; or at once. */
+/*
+ * Sessions end between two commands of theirs, with a word; or at once. Edges that are finishing
+ * may still ask for recipients.
+ */
 static void stop(void *state, bool now)
 {
     struct mailroom *room = state;
@@ -219,7 +230,8 @@ static void stop(void *state, bool now)
         mailroom_session_run(s);
     }
     end_sessions(room);
-    role_end(room->role);
+    if (now || !has_edge(room))
+        role_end(room->role);
 }
 
 const struct role_plan mailroom_plan = {

@@ -29,8 +29,8 @@ static const struct pairing {
 
 /* Who is stopped after whom: first those that take work in, last the one that keeps it. */
 static const unsigned stop_stages[] = {
-    1u << ROLE_EDGE,
-    1u << ROLE_MAILROOM | 1u << ROLE_COURIER,
+    1u << ROLE_EDGE | 1u << ROLE_MAILROOM, /* which ends sessions, and itself after the edge */
+    1u << ROLE_COURIER,
     1u << ROLE_KEEPER,
     1u << ROLE_VAULT,
 };
