@@ -91,18 +91,22 @@ static enum status_code try_reload(struct warden *w, struct buf *words)
     return STATUS_OK;
 }
 
+void warden_reloaded(struct warden *w)
+{
+    log_plain(w, LOG_INFO, "reloaded", "configuration and certificates");
+    warden_notify("READY=1", loop_now(w->loop));
+}
+
 enum status_code warden_reload(struct warden *w, struct buf *words)
 {
     if (w->stopping)
         return STATUS_BUSY;
     warden_notify("RELOADING=1", loop_now(w->loop));
     enum status_code status = try_reload(w, words);
-    if (status == STATUS_OK) {
-        log_plain(w, LOG_INFO, "reloaded", "configuration and certificates");
-    } else {
-        log_lines(w, "reload-error", buf_str(words));
-        log_plain(w, LOG_ERROR, "not-reloaded", "the old configuration stays");
-    }
+    if (status == STATUS_OK)
+        return status;
+    log_lines(w, "reload-error", buf_str(words));
+    log_plain(w, LOG_ERROR, "not-reloaded", "the old configuration stays");
     warden_notify("READY=1", loop_now(w->loop));
     return status;
 }

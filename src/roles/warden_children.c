@@ -144,6 +144,9 @@ static void send_listeners(struct child *c)
 
 static void reconfigure(struct child *c)
 {
+    if (!c->link)
+        return;
+    c->reloading = c->ready;
     if (c->role == ROLE_KEEPER)
         send_keys(c);
     send_config(c);
@@ -151,26 +154,38 @@ static void reconfigure(struct child *c)
         send_listeners(c);
 }
 
-static void reconfigure_all_but_the_keeper(struct warden *w)
+static bool any_is_reloading(const struct warden *w)
 {
-    w->reload_waits = false;
     for (size_t i = 0; i < w->child_count; i++)
-        if (w->children[i].link && w->children[i].role != ROLE_KEEPER)
-            reconfigure(&w->children[i]);
+        if (w->children[i].reloading)
+            return true;
+    return false;
 }
 
 /* The keeper first: the edge's new certificates must find their keys there. */
+static void reload_go_on(struct warden *w)
+{
+    if (w->stopping)
+        return;
+    if (w->reload == RELOAD_OF_KEEPER && !any_is_reloading(w)) {
+        w->reload = RELOAD_OF_OTHERS;
+        for (size_t i = 0; i < w->child_count; i++)
+            if (w->children[i].role != ROLE_KEEPER)
+                reconfigure(&w->children[i]);
+    }
+    if (w->reload == RELOAD_OF_OTHERS && !any_is_reloading(w)) {
+        w->reload = RELOAD_NONE;
+        warden_reloaded(w);
+    }
+}
+
 void children_reconfigure(struct warden *w)
 {
-    w->reload_waits = false;
-    for (size_t i = 0; i < w->child_count; i++) {
-        if (w->children[i].link && w->children[i].role == ROLE_KEEPER) {
+    w->reload = RELOAD_OF_KEEPER;
+    for (size_t i = 0; i < w->child_count; i++)
+        if (w->children[i].role == ROLE_KEEPER)
             reconfigure(&w->children[i]);
-            w->reload_waits = true;
-        }
-    }
-    if (!w->reload_waits)
-        reconfigure_all_but_the_keeper(w);
+    reload_go_on(w);
 }
 
 /* ---- Life ---------------------------------------------------------------------------------- */
@@ -206,8 +221,8 @@ static void on_ready(void *context, struct channel *from)
     (void)from;
     if (w->stopping)
         return;
-    if (c->role == ROLE_KEEPER && w->reload_waits)
-        reconfigure_all_but_the_keeper(w);
+    c->reloading = false;
+    reload_go_on(w);
     if (c->ready)
         return;
     c->ready = true;
@@ -351,9 +366,10 @@ static void child_ended(struct child *c, int status)
     log_child(c, w->stopping && well ? LOG_INFO : LOG_ERROR, "child-ended", words);
     link_close(c->link);
     c->link = NULL;
-    c->ready = false;
+    c->ready = c->reloading = false;
     c->pid = 0;
     timer_set(&c->timer, NEVER_MS);
+    reload_go_on(w);
     if (w->stopping) {
         children_stop(w);
     } else if (!w->announced) {

@@ -27,6 +27,7 @@ struct child {
     pid_t pid;         /* 0 where none runs */
     struct link *link; /* NULL where none runs, or it has been given up */
     bool ready;
+    bool reloading; /* has been sent a new configuration, and has not said that it has it */
     bool told_to_stop;
     unsigned failures; /* in a row, each soon after its start */
     int64_t started_ms;
@@ -46,8 +47,8 @@ struct warden {
     struct warden_sockets sockets;
     struct child children[CHILDREN_MAX];
     size_t child_count;
-    bool announced;    /* everything has been ready once */
-    bool reload_waits; /* for the keeper to have its new keys; then the others are told */
+    bool announced; /* everything has been ready once */
+    enum { RELOAD_NONE, RELOAD_OF_KEEPER, RELOAD_OF_OTHERS } reload;
     bool stopping;
     bool failed;
 
@@ -65,6 +66,9 @@ void warden_stop(struct warden *w);
 
 /* Everything is ready. */
 void warden_announce(struct warden *w);
+
+/* Everything has its new configuration. */
+void warden_reloaded(struct warden *w);
 
 /* Ends the loop: the last child has gone. */
 void warden_finished(struct warden *w);
