@@ -70,6 +70,11 @@ static bool go_on_shaking_hands(struct stream *s)
 static void watch_fired(void *context, unsigned what)
 {
     struct stream *s = context;
+    s->drained = false;
+    if (what == WATCH_READ && !s->reading && !s->handshaking) {
+        update_watch(s);
+        return;
+    }
     if ((what & WATCH_WRITE) != 0) {
         s->write_blocked = false;
         s->ssl_wants_write = false;
@@ -115,6 +120,8 @@ static enum stream_result read_some(struct stream *s, size_t at, size_t max, siz
         int ret = SSL_read_ex(s->ssl, scratch + at, max - at, ret_len);
         return ret == 1 ? STREAM_OK : ssl_result(s, ret);
     }
+    if (s->drained)
+        return STREAM_BLOCKED;
     ssize_t n;
     do
         n = recv(s->fd, scratch + at, max - at, 0);
@@ -122,6 +129,7 @@ static enum stream_result read_some(struct stream *s, size_t at, size_t max, siz
     if (n < 0)
         return errno == EAGAIN || errno == EWOULDBLOCK ? STREAM_BLOCKED : broken(s);
     *ret_len = (size_t)n;
+    s->drained = n > 0 && (size_t)n < max - at;
     return n > 0 ? STREAM_OK : STREAM_EOF;
 }
 
@@ -171,7 +179,9 @@ bool stream_unread(struct stream *s, struct str rest)
 void stream_set_reading(struct stream *s, bool reading)
 {
     s->reading = reading;
-    update_watch(s);
+    /* Watching ends when bytes come that nobody wants: mostly the owner wants them again before. */
+    if (reading)
+        update_watch(s);
 }
 
 enum stream_result stream_write(struct stream *s, struct str bytes, size_t *ret_written)

@@ -31,6 +31,7 @@ struct stream {
     bool handshaking;
     bool broken;
     bool reading;       /* the owner wants to read */
+    bool drained;       /* the last read took all there was: no use asking before `ready` */
     bool write_blocked; /* the owner has something to write */
     bool ssl_wants_write;
     struct buf unread;
@@ -60,6 +61,12 @@ enum stream_result stream_read_more(struct stream *s, size_t max, struct str *re
  * called for these bytes.
  */
 bool stream_unread(struct stream *s, struct str rest);
+
+/* The next stream_read asks the kernel, also where the last one took all there was. */
+static inline void stream_read_on(struct stream *s)
+{
+    s->drained = false;
+}
 
 /* Stops watching for input (back-pressure), or watches again; then read at once, for bytes may be
  * waiting inside. */

@@ -150,6 +150,8 @@ static void clear_bytes_go_both_ways_and_the_end_is_seen(void **state)
     assert_int_equal(read(w.peer, back, 4), 3);
     close(w.peer);
     w.peer = -1;
+    loop_turn(w.loop, true);
+    assert_int_equal(w.readies, 2);
     assert_int_equal(stream_read(&w.stream, &bytes), STREAM_EOF);
     assert_int_equal(stream_write(&w.stream, STR("x"), &n), STREAM_BROKEN);
     close_world(&w);
@@ -166,10 +168,28 @@ static void what_was_unread_is_read_again_with_what_came_behind_it(void **state)
     assert_true(stream_unread(&w.stream, bytes));
     assert_int_equal(stream_read_more(&w.stream, 5, &bytes), STREAM_BLOCKED);
     assert_int_equal(write(w.peer, "llo, world", 10), 10);
+    loop_turn(w.loop, true);
     assert_int_equal(stream_read_more(&w.stream, 5, &bytes), STREAM_OK);
     assert_true(str_eq(bytes, STR("hello")));
     assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
     assert_true(str_eq(bytes, STR(", world")));
+    close_world(&w);
+}
+
+static void after_a_short_read_the_next_waits_for_ready(void **state)
+{
+    (void)state;
+    struct world w;
+    struct str bytes;
+    open_world(&w);
+    assert_int_equal(write(w.peer, "one", 3), 3);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
+    assert_int_equal(write(w.peer, "two", 3), 3);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_BLOCKED);
+    loop_turn(w.loop, true);
+    assert_int_equal(w.readies, 1);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
+    assert_true(str_eq(bytes, STR("two")));
     close_world(&w);
 }
 
@@ -388,6 +408,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clear_bytes_go_both_ways_and_the_end_is_seen),
         cmocka_unit_test(what_was_unread_is_read_again_with_what_came_behind_it),
+        cmocka_unit_test(after_a_short_read_the_next_waits_for_ready),
         cmocka_unit_test(a_stream_that_is_not_read_is_not_watched),
         cmocka_unit_test(a_peer_that_does_not_read_blocks_the_writer_until_it_does),
         cmocka_unit_test(tls_serves_the_certificate_of_the_name_asked_for),

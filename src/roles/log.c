@@ -1,7 +1,7 @@
 #include "roles/log.h"
 
-#include <errno.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bug.h"
@@ -12,7 +12,9 @@ static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void log_init(struct log *log, int fd, enum ipc_role role)
 {
-    *log = (struct log){.fd = fd, .role = role, .least = LOG_INFO};
+    struct stat file = {0};
+    bool is_socket = fstat(fd, &file) == 0 && S_ISSOCK(file.st_mode);
+    *log = (struct log){.fd = fd, .is_socket = is_socket, .role = role, .least = LOG_INFO};
 }
 
 static void put_json_string(struct buf *out, struct str s)
@@ -123,11 +125,10 @@ void log_begin(struct log_line *line, struct log *log, struct now now, enum log_
 }
 
 /* A socket (journald's) can be told not to block; other descriptors are opened so. */
-static bool write_line(int fd, struct str line)
+static bool write_line(const struct log *log, struct str line)
 {
-    ssize_t n = send(fd, line.ptr, line.len, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (n < 0 && errno == ENOTSOCK)
-        n = write(fd, line.ptr, line.len);
+    ssize_t n = log->is_socket ? send(log->fd, line.ptr, line.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+                               : write(log->fd, line.ptr, line.len);
     return n == (ssize_t)line.len;
 }
 
@@ -138,7 +139,7 @@ void log_end(struct log_line *line)
         return;
     line->out.max = LOG_LINE_SIZE;
     buf_append_str(&line->out, log->json ? STR("}\n") : STR("\n"));
-    if (!line->out.failed && write_line(log->fd, buf_str(&line->out))) {
+    if (!line->out.failed && write_line(log, buf_str(&line->out))) {
         log->dropped = 0;
     } else {
         log->dropped++;

@@ -29,6 +29,7 @@ enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 struct log {
     int fd;
+    bool is_socket;
     enum ipc_role role;
     bool json;
     enum log_level least; /* lines below it are not written */
