@@ -151,9 +151,26 @@ static bool flush(struct edge_conn *conn)
     return moved;
 }
 
+void edge_conn_flush(struct edge_conn *conn)
+{
+    if (conn->state != EDGE_CONN_OPEN)
+        return;
+    flush(conn);
+    stream_read_on(&conn->stream);
+}
+
 static bool has_output(struct edge_conn *conn)
 {
     return conn->session && !str_empty(conn->protocol->output(conn));
+}
+
+/*
+ * Replies to a pipelined group leave together, also where one of its commands is answered by
+ * another role (RFC 2920 §3.2).
+ */
+static bool is_asking(const struct edge_conn *conn)
+{
+    return conn->protocol->asking && conn->protocol->asking(conn);
 }
 
 static void take_bytes(struct edge_conn *conn, struct str bytes)
@@ -164,8 +181,9 @@ static void take_bytes(struct edge_conn *conn, struct str bytes)
         size_t n = conn->protocol->input(conn, bytes, now);
         bytes = str_skip(bytes, n);
         moved = act(conn, now) || n > 0;
-        if (conn->state == EDGE_CONN_OPEN && has_output(conn))
-            moved = flush(conn) || moved;
+        /* The engine may be waiting for room for its replies. */
+        if (!moved && conn->state == EDGE_CONN_OPEN && !is_asking(conn))
+            moved = flush(conn);
     }
     bool wanted = conn->state == EDGE_CONN_OPEN || conn->state == EDGE_CONN_PUMP;
     conn->stuffed = bytes.len > 0 && wanted;
@@ -330,10 +348,13 @@ static void pass(struct edge_conn *conn)
             conn->run_again = true;
         break;
     case EDGE_CONN_OPEN:
+        act(conn, now);
         do {
-            act(conn, now);
-            flush(conn);
+            if (!conn->stuffed)
+                flush(conn);
         } while (feed(conn));
+        if (conn->stuffed && !is_asking(conn))
+            flush(conn);
         if (conn->state != EDGE_CONN_OPEN)
             conn->run_again = true;
         break;

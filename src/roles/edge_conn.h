@@ -32,6 +32,8 @@ struct edge_protocol {
 
     /* Pulls one event and acts on it; false where there is none. */
     bool (*act)(struct edge_conn *conn, struct now now);
+    /* A command waits for another role: replies to those before it may wait with it. Or NULL. */
+    bool (*asking)(const struct edge_conn *conn);
     int64_t (*deadline)(struct edge_conn *conn);
     void (*tick)(struct edge_conn *conn, struct now now);
     void (*tls_started)(struct edge_conn *conn, struct now now);
@@ -91,6 +93,13 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
 
 /* Moves bytes and events until nothing moves. To be called after each answer to the engine. */
 void edge_conn_run(struct edge_conn *conn);
+
+/*
+ * Writes what the engine has to say now, without waiting for replies that could go with it. What
+ * was sent before the peer had it is read by the edge_conn_run that follows, before the peer's
+ * acknowledgement can come (promise 3).
+ */
+void edge_conn_flush(struct edge_conn *conn);
 
 /* While held, the engine is given no input. */
 void edge_conn_hold(struct edge_conn *conn);

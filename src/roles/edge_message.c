@@ -13,8 +13,8 @@
 #include "store/ingest.h"
 
 /*
- * What a message needs while its body flows. Making these costs more than using them for a small
- * message, so an edge keeps a few for the next one.
+ * What a message needs from the first octet of its body until its accept is sent. Making these
+ * costs more than using them for a small message, so an edge keeps a few for the next one.
  */
 struct edge_message_parts {
     struct edge_message_parts *next_spare;
@@ -254,14 +254,32 @@ static void discharge(struct edge_message *m)
     charge_for(m, 0);
 }
 
+static void give_parts_back(struct edge_message *m)
+{
+    if (m->parts)
+        parts_give_back(m->edge, m->parts);
+    m->parts = NULL;
+}
+
 /* There is nothing to be kept of it any more; what still comes is thrown away. */
 static void lose(struct edge_message *m)
 {
     m->lost = true;
-    if (m->parts)
-        parts_give_back(m->edge, m->parts);
-    m->parts = NULL;
+    give_parts_back(m);
     discharge(m);
+}
+
+/*
+ * Taken when the first octets are here, so that small messages use the same parts one after the
+ * other. False, and it is lost, where there is no memory.
+ */
+static bool need_parts(struct edge_message *m)
+{
+    if (!m->parts && !m->lost)
+        m->parts = parts_take(m->edge);
+    if (!m->parts)
+        lose(m);
+    return m->parts != NULL;
 }
 
 static bool is_over_budget(const struct edge_message *m)
@@ -275,9 +293,12 @@ static void charge(struct edge_message *m)
     if (m->lost)
         return;
     size_t before = m->charged;
-    bool compressed = body_writer_size(m->parts->writer) >= LIMIT_CHUNK_SIZE;
-    charge_for(m, PARTS_COST + (compressed ? COMPRESSOR_COST : 0) +
-                      body_writer_held(m->parts->writer) + m->head.len);
+    size_t held = PARTS_COST + m->head.len;
+    if (m->parts)
+        held += body_writer_held(m->parts->writer);
+    if (m->parts && body_writer_size(m->parts->writer) >= LIMIT_CHUNK_SIZE)
+        held += COMPRESSOR_COST;
+    charge_for(m, held);
     if (m->charged <= before || !is_over_budget(m))
         return;
     m->no_room = true;
@@ -290,8 +311,7 @@ bool edge_message_begin(struct edge_message *m, struct str received,
     m->settings = settings;
     if (m->edge->bodies_in_flight_size + PARTS_COST > settings->config.limits.bodies_in_flight_size)
         return false;
-    m->parts = parts_take(m->edge);
-    if (!m->parts || !buf_append_str(&m->top, received))
+    if (!buf_append_str(&m->top, received))
         return false;
     m->completing = complete;
     m->begun_wall_ms = now.wall_ms;
@@ -381,7 +401,7 @@ static bool head_is_complete(struct str head)
 
 void edge_message_write(struct edge_message *m, struct str octets)
 {
-    if (m->lost)
+    if (!need_parts(m))
         return;
     if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1) {
         lose(m);
@@ -467,7 +487,9 @@ const struct ipc_key *edge_message_keys(const struct edge_message *m, size_t *re
 bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts)
 {
     bool had_date = true, had_message_id = true;
-    if (m->completing && !m->lost) {
+    if (!need_parts(m))
+        return false;
+    if (m->completing) {
         struct header_facts facts;
         header_facts_of(buf_str(&m->head), &facts);
         had_date = facts.date_count > 0;
@@ -573,7 +595,7 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
     m->accepted_context = context;
     m->accept_channel = m->edge->vault;
     m->accept_call = ipc_accept_call(m->edge->vault, &in, on_accept, m);
-    body_writer_taken(m->parts->writer);
+    give_parts_back(m);
     return m->accept_call != 0;
 }
 
@@ -586,9 +608,7 @@ void edge_message_free(struct edge_message *m)
     else if (m->body != 0 && !m->orphan && !m->kept)
         ipc_body_abort_note(m->edge->vault, &(struct ipc_body_abort_in){.body = m->body});
     discharge(m);
-    if (m->parts)
-        parts_give_back(m->edge, m->parts);
-    m->parts = NULL;
+    give_parts_back(m);
     m->accept_call = 0;
     m->room = NULL;
     buf_release(&m->top);

@@ -397,6 +397,8 @@ static void on_accepted(void *context, enum status_code status,
         answer(s, reply_to_status(status));
     }
     drop_message(s);
+    /* Whatever else was pipelined: what is kept is said to be kept at once. */
+    edge_conn_flush(s->conn);
     edge_conn_run(s->conn);
 }
 
@@ -617,6 +619,11 @@ static void smtp_output_done(struct edge_conn *conn, size_t n)
     smtp_server_output_done(((struct edge_smtp *)conn->session)->engine, n);
 }
 
+static bool smtp_asking(const struct edge_conn *conn)
+{
+    return ((const struct edge_smtp *)conn->session)->token != 0;
+}
+
 static int64_t smtp_deadline(struct edge_conn *conn)
 {
     return smtp_server_deadline(((struct edge_smtp *)conn->session)->engine);
@@ -652,6 +659,7 @@ const struct edge_protocol edge_protocol_smtp = {
     .output = smtp_output,
     .output_done = smtp_output_done,
     .act = smtp_act,
+    .asking = smtp_asking,
     .deadline = smtp_deadline,
     .tick = smtp_tick,
     .tls_started = smtp_tls_started,
