@@ -5,12 +5,14 @@ import os
 import poplib
 import re
 import signal
+import smtplib
 import uuid
 
 import pytest
 
 import mail
 import postern
+import processes
 
 imaplib._MAXLINE = 10_000_000
 
@@ -57,6 +59,26 @@ def test_idle_hears_of_every_kind_of_change(demo, box):
     box.send(b"DONE\r\n")
     untagged(box, rb"^X1 OK")
     other.logout()
+
+
+def test_a_commit_whose_news_died_with_the_vault_is_seen_all_the_same(new_demo):
+    demo = new_demo()
+    conn = mail.imap(demo)
+    conn.select()
+    vault = processes.roles(demo)["vault"]
+    message = mail.message("alice@demo.test")
+    with processes.Strace([vault], "-e", "trace=sendmsg", "-e",
+                          "inject=sendmsg:signal=KILL:when=1") as killer:
+        with mail.smtp(demo) as client:
+            with pytest.raises(smtplib.SMTPException):
+                client.send_message(message)
+        assert killer.ended(20)
+    processes.wait_for_role(demo, "vault", other_than=vault)
+    conn.send(b"X1 IDLE\r\n")
+    untagged(conn, rb"^\* 1 EXISTS")
+    conn.send(b"DONE\r\n")
+    untagged(conn, rb"^X1 OK")
+    conn.logout()
 
 
 def test_a_deleted_mailbox_ends_its_sessions(demo, box):

@@ -195,8 +195,16 @@ static void reconfigure(void *state, const struct ipc_config_in *config)
 static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
 {
     struct mailroom *room = state;
-    if (peer == ROLE_VAULT && index == 0)
-        room->vault = ch;
+    if (peer != ROLE_VAULT || index != 0)
+        return;
+    room->vault = ch;
+    /* The vault before may have died between a commit and its word of it. */
+    for (struct mailroom_session *s = room->sessions; s; s = s->next) {
+        if (!s->open)
+            continue;
+        s->protocol->look_again(s);
+        hook_queue(&s->again, role_loop(room->role));
+    }
 }
 
 static bool has_edge(struct mailroom *room)

@@ -182,6 +182,13 @@ static void imap_changed(struct mailroom_session *s, const struct ipc_change *ch
         imap_mark_dirty(i, change->first, change->last);
 }
 
+static void imap_look_again(struct mailroom_session *s)
+{
+    struct imap_session *i = s->state;
+    if (i->mailbox != 0)
+        imap_mark_dirty(i, 1, UINT32_MAX);
+}
+
 static void imap_shutdown(struct mailroom_session *s, const char *reason)
 {
     struct imap_session *i = s->state;
@@ -198,5 +205,6 @@ const struct mailroom_protocol mailroom_imap = {
     .deadline = imap_deadline,
     .tick = imap_tick,
     .changed = imap_changed,
+    .look_again = imap_look_again,
     .shutdown = imap_shutdown,
 };

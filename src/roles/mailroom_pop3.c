@@ -270,6 +270,11 @@ static void pop3_changed(struct mailroom_session *s, const struct ipc_change *ch
     (void)change;
 }
 
+static void pop3_look_again(struct mailroom_session *s)
+{
+    (void)s;
+}
+
 static void pop3_end(struct mailroom_session *s, const char *reason)
 {
     struct pop3_session *p = s->state;
@@ -287,5 +292,6 @@ const struct mailroom_protocol mailroom_pop3 = {
     .deadline = pop3_due,
     .tick = pop3_time,
     .changed = pop3_changed,
+    .look_again = pop3_look_again,
     .shutdown = pop3_end,
 };

@@ -37,6 +37,9 @@ struct mailroom_protocol {
     /* A commit has changed something (see ipc.table). */
     void (*changed)(struct mailroom_session *s, const struct ipc_change *change);
 
+    /* Something may have changed of which nobody told. */
+    void (*look_again)(struct mailroom_session *s);
+
     /* Ends with a word to the client. */
     void (*shutdown)(struct mailroom_session *s, const char *reason);
 };
