@@ -152,10 +152,12 @@ void imap_on_append_data(struct imap_session *i)
 /* ---- The end
  * --------------------------------------------------------------------------------------------- */
 
+/* RFC 3501 §6.3.11: a client that appends to the selected mailbox hears of it at once. */
 static void on_appended(void *context, enum status_code status, const struct ipc_append_out *out)
 {
     struct imap_session *i = context;
     imap_replied(i);
+    imap_sync(i, 0);
     end_append(i);
     if (out)
         status = out->status;
