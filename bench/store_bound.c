@@ -2,7 +2,7 @@
  * The bound of what the server can accept: the same schema, statements and commits as the vault's,
  * without a network, a protocol or another process. Messages are made beforehand.
  *
- *   store_bound [SECONDS-A-ROW [FOLDER]]
+ *   store_bound [SECONDS-A-ROW [FOLDER [SIZE BATCH...]]]
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,14 @@
 #include "roles/vault_batch.h"
 #include "store/ingest.h"
 
-enum { ACCOUNTS = 16, WORDS = 4000, POOL_BYTES = 64 << 20, CHECKPOINT_SIZE = 8 << 20 };
+enum {
+    ACCOUNTS = 16,
+    WORDS = 4000,
+    POOL_BYTES = 64 << 20,
+    CHECKPOINT_SIZE = 8 << 20, /* as the vault's */
+    BATCH_MAX = 1024,
+    BATCHES_MAX = 8,
+};
 
 struct message {
     size_t size;
@@ -195,8 +202,8 @@ static double cpu_seconds(void)
 static void run_batch(struct vault_batch *v, const struct message *pool, size_t pool_count,
                       size_t batch, uint64_t *checkpoints)
 {
-    static char keys[1024][32];
-    struct ipc_key confirmed[1024];
+    static char keys[BATCH_MAX][32];
+    struct ipc_key confirmed[BATCH_MAX];
     struct vault_reply reply;
     struct ipc_changed_in changed;
     uint64_t left;
@@ -245,9 +252,9 @@ static void run_row(const char *folder, size_t size, size_t batch, double limit,
     unlink(path);
 }
 
-static void run_size(const char *folder, size_t size, double limit)
+static void run_size(const char *folder, size_t size, const size_t *batches, size_t batch_count,
+                     double limit)
 {
-    static const size_t batches[] = {1, 16, 64};
     struct ingest *ingest = ingest_new();
     struct body_writer *writer = body_writer_new();
     size_t count = POOL_BYTES / size / 4;
@@ -263,7 +270,7 @@ static void run_size(const char *folder, size_t size, double limit)
            size, 100.0 * (double)stored_bytes / (double)plain_bytes,
            100.0 * (double)side_bytes / (double)plain_bytes,
            (cpu_seconds() - cpu) * 1e6 / (double)count);
-    for (size_t i = 0; i < sizeof batches / sizeof *batches; i++)
+    for (size_t i = 0; i < batch_count; i++)
         run_row(folder, size, batches[i], limit, pool, count);
     for (size_t i = 0; i < count; i++) {
         for (size_t k = 0; k < pool[i].chunk_count; k++) {
@@ -278,6 +285,15 @@ static void run_size(const char *folder, size_t size, double limit)
     body_writer_free(writer);
 }
 
+static size_t number(const char *word, size_t max)
+{
+    char *end;
+    unsigned long n = strtoul(word, &end, 10);
+    if (*end || n == 0 || n > max)
+        die("a number is out of range");
+    return n;
+}
+
 int main(int argc, char **argv)
 {
     char folder[4096];
@@ -286,8 +302,16 @@ int main(int argc, char **argv)
     if (!mkdtemp(folder))
         die("cannot make a folder");
     make_words();
-    run_size(folder, 4096, limit);
-    run_size(folder, 65536, limit);
+    if (argc > 4) {
+        size_t batches[BATCHES_MAX], count = 0;
+        for (int i = 4; i < argc && count < BATCHES_MAX; i++)
+            batches[count++] = number(argv[i], BATCH_MAX);
+        run_size(folder, number(argv[3], LIMIT_CHUNK_SIZE), batches, count, limit);
+    } else {
+        static const size_t usual[] = {1, 16, 64};
+        run_size(folder, 4096, usual, sizeof usual / sizeof *usual, limit);
+        run_size(folder, 65536, usual, sizeof usual / sizeof *usual, limit);
+    }
     rmdir(folder);
     return 0;
 }

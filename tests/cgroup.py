@@ -25,6 +25,9 @@ class Cgroup:
         for folder in self.folders:
             (folder / "cgroup.procs").write_text(str(os.getpid()))
 
+    def pids(self):
+        return [int(pid) for pid in (self.folders[0] / "cgroup.procs").read_text().split()]
+
     def cpu_seconds(self):
         if self.is_v1:
             return int((self.folders[0] / "cpuacct.usage").read_text()) / 1e9
