@@ -17,6 +17,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import processes
+
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAM = Path(os.environ.get("POSTERN", ROOT / "build" / "postern"))
 
@@ -120,11 +122,13 @@ class Demo:
     def kill(self):
         """Ends the program and all its roles at once, as a power cut would."""
         if self.process is not None:
+            everybody = processes.Watched(processes.descendants(self.process.pid))
             try:
                 os.killpg(self.process.pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
             self._wait(STOP_S)
+            everybody.wait(STOP_S)
 
     def _wait(self, timeout):
         status = self.process.wait(timeout)

@@ -6,6 +6,7 @@ them have their 250. POSTERN_SEED repeats a run's choices.
 """
 
 import hashlib
+import imaplib
 import os
 import queue
 import random
@@ -182,7 +183,7 @@ class Killer:
             everybody = processes.Watched(processes.descendants(self.server.process.pid))
             kill()
             everybody.wait()
-            self.server.kill()
+            self.server.kill()  # what is left of it
             self.server.start()
 
         starter = threading.Thread(target=start_again)
@@ -195,9 +196,17 @@ class Killer:
         return 1 + len(messages) // 4
 
 
+def log_in(server, user):
+    """An IMAP session; None where somebody who is needed for it is just being restarted."""
+    try:
+        return mail.imap(server, user)
+    except (OSError, imaplib.IMAP4.error):
+        return None
+
+
 def stored(server, user):
     """[(Message-ID, hash of the message as it was sent)] of all that is in the Inbox."""
-    conn = mail.imap(server, user)
+    conn = mail.wait_until(lambda: log_in(server, user))
     count = int(conn.select("INBOX", readonly=True)[1][0])
     found = []
     for first in range(1, count + 1, 200):
@@ -248,6 +257,8 @@ def test_nothing_is_lost_or_doubled_by_200_kills(new_demo):
 
 def test_a_role_that_talks_nonsense_is_started_anew(new_demo):
     server = new_demo()
+    with wire.Smtp(server.address("smtp")) as client:
+        client.greet()  # now the edge has met everybody
     running = processes.roles(server)
     warden_channel = 3
     for number, channel in processes.sockets_of(running["edge"]).items():
