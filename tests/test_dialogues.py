@@ -9,6 +9,7 @@ import pytest
 import mail
 import postern
 import served
+import wire
 
 FOLDER = Path(__file__).parent / "dialogues"
 SERVICES = {"mx": "smtp", "submission": "submission", "submissions": "submissions", "lmtp": "lmtp",
@@ -263,3 +264,12 @@ def test_dialogue(request, settings, steps, under_tls):
     server = request.getfixturevalue(settings.get("server", "demo"))
     is_mailbox = settings["listener"].startswith(("imap", "pop3"))
     (play_mailbox if is_mailbox else play_smtp)(server, settings, steps, under_tls)
+
+
+def test_replies_to_a_pipelined_group_leave_together(demo):
+    """RFC 2920 §3.2; also where one of them comes from another role."""
+    with wire.Smtp(demo.address("smtp")) as client:
+        client.greet()
+        client.send(b"MAIL FROM:<someone@elsewhere.test>\r\nRCPT TO:<alice@demo.test>\r\nDATA\r\n")
+        replies = client.socket.recv(4096).split(b"\r\n")
+        assert [reply[:3] for reply in replies] == [b"250", b"250", b"354", b""]

@@ -508,28 +508,6 @@ static void lmtp_tells_each_recipient_his_own(void **state)
     close_world(&w);
 }
 
-/* RFC 2920 §3.2 */
-static void replies_to_a_pipelined_group_leave_together(void **state)
-{
-    (void)state;
-    struct world w;
-    open_world(&w);
-    w.recipients.hold = true;
-    greet(&w, MX);
-    say(&w, "MAIL FROM:<bob@example.net>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
-    turns(&w, 5);
-    assert_int_equal(w.recipients.count, 1);
-    assert_false(read_client(&w));
-    answer_recipient(&w, w.recipients.from, w.recipients.ids[0]);
-    turns(&w, 5);
-    assert_true(read_client(&w));
-    assert_false(read_client(&w));
-    hear(&w, "250 2.1.0");
-    hear(&w, "250 2.1.5");
-    hear(&w, "354 ");
-    close_world(&w);
-}
-
 static void what_was_pipelined_behind_the_dot_confirms_nothing(void **state)
 {
     (void)state;
@@ -999,7 +977,6 @@ int main(void)
         cmocka_unit_test(a_message_is_kept_with_its_trace_on_top_and_its_prefix_beside),
         cmocka_unit_test(what_names_itself_not_has_no_key),
         cmocka_unit_test(lmtp_tells_each_recipient_his_own),
-        cmocka_unit_test(replies_to_a_pipelined_group_leave_together),
         cmocka_unit_test(what_was_pipelined_behind_the_dot_confirms_nothing),
         cmocka_unit_test(a_proxy_header_may_come_in_pieces),
         cmocka_unit_test(without_a_vault_the_client_hears_451_and_may_try_again),
