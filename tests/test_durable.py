@@ -9,7 +9,7 @@ import postern
 import processes
 import wire
 
-KEPT = re.compile(r'"250 2\.0\.0 Ok, kept as (\w+)')
+KEPT = re.compile(r"250 2\.0\.0 Ok, kept as (\w+)")
 WRITES = ("write", "pwrite64", "writev", "pwritev", "pwritev2")
 SYNCS = ("fsync", "fdatasync")
 SENDS = ("write", "writev", "sendto", "sendmsg")
