@@ -136,6 +136,9 @@
 /* Messages one request changes before it answers with what it has done so far. */
 #define LIMIT_VAULT_SLICE 1000
 
+/* Chunks of bodies that one transaction removes: giving the pages of more back takes too long. */
+#define LIMIT_VAULT_CHUNKS 64
+
 /* Levels of a mailbox name and octets of one: NO [CANNOT]. */
 #define LIMIT_MAILBOX_DEPTH     16
 #define LIMIT_MAILBOX_NAME_SIZE 255

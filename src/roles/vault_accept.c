@@ -7,8 +7,6 @@
 /* ---- Bodies ------------------------------------------------------------------------------------
  */
 
-enum { LOST_PER_BATCH = 4 };
-
 #define BODY_SIZE_MAX (4ULL * LIMIT_MESSAGE_SIZE)
 
 static struct staged_body *find_staged(struct vault_batch *b, void *owner, uint64_t number)
@@ -162,16 +160,17 @@ bool vault_has_lost(const struct vault_batch *b)
 /* Should this batch fail, the next start finds what is left in the staging table. */
 void vault_remove_lost(struct vault_batch *b)
 {
-    unsigned removed = 0;
-    for (struct staged_body *s = b->staged; s && removed < LOST_PER_BATCH; s = s->next) {
+    unsigned chunks = LIMIT_VAULT_CHUNKS;
+    for (struct staged_body *s = b->staged; s && chunks > 0; s = s->next) {
         if (!is_to_remove(s))
             continue;
-        enum status_code status = staging_end(&b->writer, s->body);
-        if (status == STATUS_OK)
-            status = body_remove(&b->writer, s->body);
+        enum status_code status = body_remove(&b->writer, s->body, &chunks);
+        if (status == STATUS_OK && chunks > 0)
+            status = staging_end(&b->writer, s->body);
         vault_note(b, status);
+        if (status == STATUS_OK && chunks == 0)
+            break;
         s->stored = false;
-        removed++;
     }
     forget_bodies(b);
 }

@@ -372,6 +372,92 @@ static void what_was_expunged_is_purged_with_its_body(void **state)
     assert_int_equal(query_end(q), STATUS_OK);
 }
 
+/* Stages the first `count` chunks of body 7. */
+static void stage_chunks(struct world *w, const struct ipc_chunk *chunk, size_t count)
+{
+    struct ipc_chunk chunks[2 * LIMIT_VAULT_CHUNKS];
+    struct ipc_body_chunk_in in = {.body = 7, .chunks = chunks, .chunks_count = count};
+    for (size_t i = 0; i < count; i++)
+        chunks[i] = *chunk;
+    vault_body_chunk(w->vault, ticket(w), &in);
+    assert_int_equal(commit_one(w).status, STATUS_OK);
+}
+
+static int64_t count_chunks(struct world *w)
+{
+    struct query *q = db_query(w->reader, "SELECT count(*) FROM chunk");
+    assert_true(query_next(q));
+    int64_t count = query_int(q, 0);
+    assert_int_equal(query_end(q), STATUS_OK);
+    return count;
+}
+
+static void expunge_all(struct world *w, uint64_t mailbox)
+{
+    struct ipc_range all = {1, 100};
+    struct ipc_expunge_in in = {.at_ms = AT_MS, .mailbox = mailbox, .uids = &all, .uids_count = 1};
+    vault_expunge(w->vault, ticket(w), w->alice, &in);
+    assert_int_equal(commit_one(w).expunge.expunged_count, 1);
+}
+
+static void purge_one_slice(struct world *w, int64_t chunks_then, bool more_then)
+{
+    bool more = !more_then;
+    assert_int_equal(vault_purge(w->vault, AT_MS + LIMIT_EXPUNGED_MS, LIMIT_EXPUNGED_MS, &more),
+                     STATUS_OK);
+    assert_int_equal(count_chunks(w), chunks_then);
+    assert_int_equal(more, more_then);
+}
+
+static const struct ipc_chunk full_chunk = {
+    CHUNK_PLAIN, 0, LIMIT_CHUNK_SIZE, {"0123456789abcdef0123456789abcdef", 32}, {"x", 1}};
+
+static void a_large_body_goes_in_slices_after_the_last_entry_that_has_it(void **state)
+{
+    enum { CHUNKS = LIMIT_VAULT_CHUNKS + 10 };
+    struct world *w = *state;
+    struct ipc_chunk last = full_chunk;
+    struct mailbox_record sent;
+    stage_chunks(w, &full_chunk, CHUNKS - 1);
+    last.plain_size = 1;
+    struct ipc_append_in in = {.at_ms = AT_MS,
+                               .trace_id = STR("01A"),
+                               .mailbox = w->inbox,
+                               .email = {.size = (CHUNKS - 1) * (uint64_t)LIMIT_CHUNK_SIZE + 1,
+                                         .body = 7,
+                                         .chunks = &last,
+                                         .chunks_count = 1}};
+    vault_append(w->vault, ticket(w), w->alice, &in);
+    assert_int_equal(commit_one(w).status, STATUS_OK);
+    assert_int_equal(read_mailbox_by_path(w->reader, w->alice, STR("Sent"), &w->arena, &sent),
+                     STATUS_OK);
+    struct ipc_range all = {1, 100};
+    struct ipc_copy_in copy = {
+        .at_ms = AT_MS, .mailbox = w->inbox, .uids = &all, .uids_count = 1, .target = sent.id};
+    vault_copy(w->vault, ticket(w), w->alice, &copy);
+    assert_int_equal(commit_one(w).status, STATUS_OK);
+    expunge_all(w, w->inbox);
+    purge_one_slice(w, CHUNKS, true);
+    purge_one_slice(w, CHUNKS, false);
+    expunge_all(w, sent.id);
+    purge_one_slice(w, CHUNKS - LIMIT_VAULT_CHUNKS, true);
+    purge_one_slice(w, 0, true);
+    purge_one_slice(w, 0, false);
+}
+
+static void a_large_body_that_never_became_a_message_goes_in_slices(void **state)
+{
+    struct world *w = *state;
+    stage_chunks(w, &full_chunk, LIMIT_VAULT_CHUNKS + 10);
+    vault_body_abort(w->vault, w, 7);
+    assert_true(vault_batch_commit(w->vault));
+    assert_int_equal(count_chunks(w), 10);
+    assert_true(vault_batch_pending(w->vault));
+    assert_true(vault_batch_commit(w->vault));
+    assert_int_equal(count_chunks(w), 0);
+    assert_false(vault_batch_pending(w->vault));
+}
+
 static struct vault_reply create(struct world *w, const char *path)
 {
     struct ipc_mailbox_create_in in = {.at_ms = AT_MS, .path = text_from(str_from_c(path))};
@@ -530,6 +616,8 @@ int main(void)
         IN_A_WORLD(flags_and_keywords_are_kept_and_counted),
         IN_A_WORLD(copying_and_moving_keep_counts_and_quota),
         IN_A_WORLD(what_was_expunged_is_purged_with_its_body),
+        IN_A_WORLD(a_large_body_goes_in_slices_after_the_last_entry_that_has_it),
+        IN_A_WORLD(a_large_body_that_never_became_a_message_goes_in_slices),
         IN_A_WORLD(a_tree_of_mailboxes_is_renamed_by_its_root),
         IN_A_WORLD(renaming_the_inbox_leaves_an_empty_one),
         IN_A_WORLD(a_deleted_parent_stays_as_a_name),

@@ -1,5 +1,7 @@
 #include "store/write.h"
 
+#include "base/limits.h"
+
 enum status_code writer_begin(struct writer *w)
 {
     enum status_code status = db_begin(w->db);
@@ -42,8 +44,10 @@ void writer_rollback(struct writer *w)
     db_rollback(w->db);
 }
 
-static enum status_code remove_one_staged(struct writer *w, bool *ret_more)
+/* One transaction's part of the first body there is. */
+static enum status_code remove_staged(struct writer *w, bool *ret_more)
 {
+    unsigned chunks = LIMIT_VAULT_CHUNKS;
     uint64_t body = 0;
     struct query *q = db_query(w->db, "SELECT body FROM staging ORDER BY body LIMIT 1");
     if (query_next(q))
@@ -51,8 +55,8 @@ static enum status_code remove_one_staged(struct writer *w, bool *ret_more)
     enum status_code status = query_end(q);
     *ret_more = body != 0;
     if (status == STATUS_OK && body != 0)
-        status = staging_end(w, body);
-    return status == STATUS_OK && body != 0 ? body_remove(w, body) : status;
+        status = body_remove(w, body, &chunks);
+    return status == STATUS_OK && body != 0 && chunks > 0 ? staging_end(w, body) : status;
 }
 
 enum status_code writer_remove_staged(struct writer *w)
@@ -62,7 +66,7 @@ enum status_code writer_remove_staged(struct writer *w)
         enum status_code status = writer_begin(w);
         if (status != STATUS_OK)
             return status;
-        status = remove_one_staged(w, &more);
+        status = remove_staged(w, &more);
         if (status == STATUS_OK && more) {
             status = writer_commit(w);
         } else {

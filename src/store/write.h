@@ -47,7 +47,12 @@ MUST_USE enum status_code chunk_insert(struct writer *w, uint64_t body, uint64_t
 MUST_USE enum status_code staging_set(struct writer *w, uint64_t body, uint64_t chunks,
                                       uint64_t size);
 MUST_USE enum status_code staging_end(struct writer *w, uint64_t body);
-MUST_USE enum status_code body_remove(struct writer *w, uint64_t body);
+
+/*
+ * Removes chunks of a body, *chunks of them at most, and takes those removed from *chunks. What is
+ * left of *chunks says that the body is gone; 0, that another transaction has to go on.
+ */
+MUST_USE enum status_code body_remove(struct writer *w, uint64_t body, unsigned *chunks);
 
 struct email_new {
     uint64_t account;

@@ -45,12 +45,18 @@ enum status_code staging_end(struct writer *w, uint64_t body)
     return query_run(q);
 }
 
-enum status_code body_remove(struct writer *w, uint64_t body)
+enum status_code body_remove(struct writer *w, uint64_t body, unsigned *chunks)
 {
-    struct query *q = db_query(w->db, "DELETE FROM chunk WHERE id BETWEEN $first AND $last");
+    struct query *q =
+        db_query(w->db, "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk "
+                        "WHERE id BETWEEN $first AND $last ORDER BY id LIMIT $chunks)");
     query_bind_int(q, "$first", (int64_t)chunk_id(body, 0));
     query_bind_int(q, "$last", (int64_t)chunk_id(body, BODY_CHUNKS_MAX - 1));
-    return query_run(q);
+    query_bind_int(q, "$chunks", *chunks);
+    enum status_code status = query_run(q);
+    if (status == STATUS_OK)
+        *chunks -= (unsigned)db_changes(w->db);
+    return status;
 }
 
 /* ---- Emails ------------------------------------------------------------------------------------

@@ -20,57 +20,54 @@ static enum status_code exists(struct query *q, bool *ret_exists)
     return query_end(q);
 }
 
-static enum status_code body_is_used(struct writer *w, uint64_t body, bool *ret_used)
+/* The body that nothing but this entry keeps; 0 where others need it. */
+static enum status_code last_body(struct writer *w, const struct purge_row *row, uint64_t *ret_body)
 {
-    struct query *q = db_query(w->db, "SELECT 1 FROM email WHERE body = $body LIMIT 1");
-    query_bind_int(q, "$body", (int64_t)body);
-    enum status_code status = exists(q, ret_used);
-    if (status != STATUS_OK || *ret_used)
-        return status;
-    q = db_query(w->db, "SELECT 1 FROM queue WHERE body = $body LIMIT 1");
-    query_bind_int(q, "$body", (int64_t)body);
-    return exists(q, ret_used);
+    struct query *q = db_query(
+        w->db, "SELECT e.body FROM email e WHERE e.id = $email "
+               "AND NOT EXISTS (SELECT 1 FROM entry WHERE email = $email "
+               "AND (mailbox <> $mailbox OR uid <> $uid)) "
+               "AND NOT EXISTS (SELECT 1 FROM email o WHERE o.body = e.body AND o.id <> $email) "
+               "AND NOT EXISTS (SELECT 1 FROM queue WHERE body = e.body)");
+    query_bind_int(q, "$email", (int64_t)row->email);
+    query_bind_int(q, "$mailbox", (int64_t)row->mailbox);
+    query_bind_int(q, "$uid", row->uid);
+    *ret_body = query_next(q) ? (uint64_t)query_int(q, 0) : 0;
+    return query_end(q);
 }
 
-static enum status_code purge_email(struct writer *w, uint64_t email)
+/* The body first: the entry leads to what one slice leaves of it. */
+static enum status_code purge_entry(struct writer *w, const struct purge_row *row, unsigned *chunks)
 {
-    bool used = true;
-    struct query *q = db_query(w->db, "SELECT 1 FROM entry WHERE email = $email LIMIT 1");
-    query_bind_int(q, "$email", (int64_t)email);
-    enum status_code status = exists(q, &used);
-    if (status != STATUS_OK || used)
-        return status;
     uint64_t body = 0;
-    q = db_query(w->db, "DELETE FROM email WHERE id = $email RETURNING body");
-    query_bind_int(q, "$email", (int64_t)email);
-    if (query_next(q))
-        body = (uint64_t)query_int(q, 0);
-    status = query_run(q);
-    if (status != STATUS_OK || body == 0)
+    enum status_code status = last_body(w, row, &body);
+    if (status == STATUS_OK && body != 0)
+        status = body_remove(w, body, chunks);
+    if (status != STATUS_OK || *chunks == 0)
         return status;
-    status = body_is_used(w, body, &used);
-    return status == STATUS_OK && !used ? body_remove(w, body) : status;
-}
-
-static enum status_code purge_entry(struct writer *w, const struct purge_row *row)
-{
     struct query *q = db_query(w->db, "DELETE FROM entry WHERE mailbox = $mailbox AND uid = $uid");
     query_bind_int(q, "$mailbox", (int64_t)row->mailbox);
     query_bind_int(q, "$uid", row->uid);
-    enum status_code status = query_run(q);
-    return status == STATUS_OK ? purge_email(w, row->email) : status;
+    status = query_run(q);
+    if (status != STATUS_OK)
+        return status;
+    q = db_query(w->db, "DELETE FROM email WHERE id = $email "
+                        "AND NOT EXISTS (SELECT 1 FROM entry WHERE email = $email)");
+    query_bind_int(q, "$email", (int64_t)row->email);
+    return query_run(q);
 }
 
 static enum status_code purge_rows(struct writer *w, struct query *q, size_t *ret_count)
 {
     struct purge_row rows[ENTRIES_PER_SLICE];
+    unsigned chunks = LIMIT_VAULT_CHUNKS;
     size_t count = 0;
     while (count < ENTRIES_PER_SLICE && query_next(q))
         rows[count++] = (struct purge_row){(uint64_t)query_int(q, 0), (uint32_t)query_int(q, 1),
                                            (uint64_t)query_int(q, 2)};
     enum status_code status = query_end(q);
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
-        status = purge_entry(w, &rows[i]);
+    for (size_t i = 0; status == STATUS_OK && i < count && chunks > 0; i++)
+        status = purge_entry(w, &rows[i], &chunks);
     *ret_count = count;
     return status;
 }
