@@ -62,6 +62,7 @@ static void ask_login(struct edge_pop3 *s, const struct pop3_event *event)
 {
     bool asked = false;
     s->token = event->token;
+    s->utf8 = event->utf8;
     if (event->type == POP3_LOGIN)
         asked = edge_login_password(&s->login, text_peek(event->user), event->password);
     else if (event->type == POP3_SASL_START)

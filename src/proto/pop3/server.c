@@ -181,6 +181,7 @@ void pop3_server_tell(struct pop3_server *e, struct pop3_event event)
 {
     invariant(!e->has_event);
     e->event = event;
+    e->event.utf8 = e->utf8;
     e->has_event = true;
 }
 

@@ -64,8 +64,7 @@ struct pop3_config {
 struct pop3_message {
     uint64_t octets;
     uint32_t uid;
-    bool utf8_header; /* its header has bytes outside ASCII: only for clients that said UTF8 */
-    bool deleted;     /* written by the engine */
+    bool deleted; /* written by the engine */
 };
 
 struct pop3_maildrop {
@@ -116,7 +115,7 @@ struct pop3_event {
     struct str mechanism; /* POP3_SASL_START: one of those offered, in capitals */
     bool has_data;        /* POP3_SASL_START: there is an initial response */
     struct str data;      /* POP3_SASL_START, _DATA: decoded from base64; wiped when answered */
-    bool utf8;            /* POP3_HANDOVER: for pop3_server_new_maildrop */
+    bool utf8;            /* of every event: the client said UTF8; for pop3_server_new_maildrop */
 
     uint32_t message; /* POP3_READ: index into the maildrop's messages */
     uint64_t from;

@@ -1,6 +1,7 @@
 #include <inttypes.h>
 
 #include "base/bug.h"
+#include "codec/utf8.h"
 #include "proto/pop3/server_state.h"
 
 /*
@@ -48,20 +49,26 @@ static void line_sent(struct body *b)
     b->line_octets = 0;
 }
 
+/* Takes a line off bytes, or the part of it that is there. */
+static struct str next_line(struct body *b, struct str *bytes)
+{
+    bool ended;
+    struct str line = str_sub(*bytes, 0, line_end(b->last, *bytes, &ended));
+    *bytes = str_skip(*bytes, line.len);
+    b->line_octets += line.len;
+    b->last = line.ptr[line.len - 1];
+    if (ended)
+        line_sent(b);
+    return line;
+}
+
 static void append_lines(struct pop3_server *e, struct str bytes)
 {
     struct body *b = &e->body;
     while (!str_empty(bytes) && !b->complete) {
-        bool ended;
-        size_t end = line_end(b->last, bytes, &ended);
         if (b->line_octets == 0 && bytes.ptr[0] == '.')
             buf_append_byte(&e->out, '.');
-        buf_append_str(&e->out, str_sub(bytes, 0, end));
-        b->line_octets += end;
-        b->last = bytes.ptr[end - 1];
-        if (ended)
-            line_sent(b);
-        bytes = str_skip(bytes, end);
+        buf_append_str(&e->out, next_line(b, &bytes));
     }
 }
 
@@ -97,16 +104,13 @@ void body_pump(struct pop3_server *e)
 
 static void start_body(struct pop3_server *e, uint64_t number, uint64_t lines)
 {
-    const struct pop3_message *m = maildrop_find(e, number);
-    if (!m)
+    if (!maildrop_find(e, number))
         return;
-    if (m->utf8_header && !e->utf8) {
-        pop3_server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
-        return;
-    }
     e->job = JOB_BODY;
-    e->body =
-        (struct body){.message = (uint32_t)(number - 1), .lines_left = lines, .in_header = true};
+    e->body = (struct body){.message = (uint32_t)(number - 1),
+                            .lines_left = lines,
+                            .in_header = true,
+                            .is_checked = e->utf8};
 }
 
 void command_retr(struct pop3_server *e, const struct arguments_given *args, struct now now)
@@ -125,12 +129,44 @@ void command_top(struct pop3_server *e, const struct arguments_given *args, stru
 static void read_failed(struct pop3_server *e, enum status_code status)
 {
     e->job = JOB_NONE;
-    if (e->body.from > 0)
+    if (e->body.from > 0 && e->body.is_checked)
         pop3_server_close(e, POP3_CLOSE_FAILED);
     else if (status_is_temporary(status))
         pop3_server_reply(e, REPLY_TEMPORARY, "the message cannot be read now");
     else
         pop3_server_reply(e, REPLY_MESSAGE, "the message is gone");
+}
+
+/*
+ * RFC 6856 §5: a header outside ASCII is only for a client that said UTF8. All of the header is
+ * looked at before any of it is sent; then the message is read from its start again, unless it was
+ * all in these octets.
+ */
+static bool check_header(struct pop3_server *e, struct str bytes)
+{
+    struct body *b = &e->body;
+    bool is_first = b->from == 0;
+    b->from += bytes.len;
+    while (b->in_header && !str_empty(bytes)) {
+        if (utf8_is_ascii(next_line(b, &bytes)))
+            continue;
+        e->job = JOB_NONE;
+        pop3_server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
+        return false;
+    }
+    if (b->in_header && b->from < e->maildrop.messages[b->message].octets)
+        return false;
+    *b = (struct body){
+        .message = b->message, .lines_left = b->lines_left, .in_header = true, .is_checked = true};
+    return is_first;
+}
+
+static void send_piece(struct pop3_server *e, struct str bytes)
+{
+    if (e->body.from == 0)
+        start_reply(e);
+    append_lines(e, bytes);
+    e->body.from += bytes.len;
 }
 
 void pop3_answer_read(struct pop3_server *e, uint64_t token, enum status_code status,
@@ -144,10 +180,8 @@ void pop3_answer_read(struct pop3_server *e, uint64_t token, enum status_code st
         read_failed(e, status);
     } else {
         invariant(bytes.len >= 1 && bytes.len <= e->event.size);
-        if (e->body.from == 0)
-            start_reply(e);
-        append_lines(e, bytes);
-        e->body.from += bytes.len;
+        if (e->body.is_checked || check_header(e, bytes))
+            send_piece(e, bytes);
     }
     server_pump(e);
 }

@@ -154,7 +154,7 @@ void pop3_answer_login(struct pop3_server *e, uint64_t token, enum pop3_login re
     case POP3_LOGIN_OK:
         pop3_server_reply(e, REPLY_OK, "welcome");
         pop3_server_set_state(e, STATE_HANDED_OVER);
-        pop3_server_tell(e, (struct pop3_event){.type = POP3_HANDOVER, .utf8 = e->utf8});
+        pop3_server_tell(e, (struct pop3_event){.type = POP3_HANDOVER});
         break;
     case POP3_LOGIN_DENIED:
         refuse(e, REPLY_AUTH, "wrong name or password");

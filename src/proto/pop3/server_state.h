@@ -67,7 +67,8 @@ struct body {
     uint64_t line_octets; /* of the line that is being sent */
     char last;            /* the octet before */
     bool in_header;
-    bool complete; /* TOP has what it wants */
+    bool is_checked; /* the header is fit for this client */
+    bool complete;   /* TOP has what it wants */
 };
 
 struct pop3_server {
