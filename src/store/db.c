@@ -356,11 +356,38 @@ static enum status_code configure(struct db *db, enum db_mode mode, struct diag 
     return status;
 }
 
+/*
+ * Writes the WAL again, as it reads, and syncs it. After a sync that failed, the kernel goes on to
+ * show what it never wrote, and no later sync writes it either: the WAL that we read may have
+ * frames that the disk's lacks. A power cut behind a checkpoint from it would bring the disk's
+ * older frames back over the newer pages.
+ */
+static int renew_wal(sqlite3 *handle)
+{
+    static char piece[65536];
+    sqlite3_file *wal = NULL;
+    sqlite3_int64 size = 0;
+    int result = sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+    if (result != SQLITE_OK || !wal || !wal->pMethods)
+        return result;
+    result = wal->pMethods->xFileSize(wal, &size);
+    for (sqlite3_int64 at = 0; result == SQLITE_OK && at < size; at += (int)sizeof piece) {
+        sqlite3_int64 left = size - at;
+        int len = left < (sqlite3_int64)sizeof piece ? (int)left : (int)sizeof piece;
+        result = wal->pMethods->xRead(wal, piece, len, at);
+        if (result == SQLITE_OK)
+            result = wal->pMethods->xWrite(wal, piece, len, at);
+    }
+    return result == SQLITE_OK ? wal->pMethods->xSync(wal, SQLITE_SYNC_FULL) : result;
+}
+
 static enum status_code open_writer(struct db *db)
 {
     uint64_t left = 0;
     sqlite3_wal_hook(db->handle, wal_grew, db);
-    enum status_code status = db_checkpoint(db, true, &left);
+    enum status_code status = status_from_sqlite(renew_wal(db->handle));
+    if (status == STATUS_OK)
+        status = db_checkpoint(db, true, &left);
     return status == STATUS_OK && left > 0 ? STATUS_BUSY : status;
 }
 
