@@ -1,8 +1,11 @@
 """Real clients against the real program."""
 
+import hashlib
+import imaplib
 import poplib
 import re
 import shutil
+import ssl
 import subprocess
 import uuid
 
@@ -260,6 +263,82 @@ SyncState *
     assert local().keys() == remote().keys()
     flagged = [path for path in store.glob("INBOX/cur/*:2,*") if "F" in path.name.split(":2,")[1]]
     assert len(flagged) == 1
+
+
+def test_offlineimap_both_ways(new_demo, tmp_path):
+    demo = new_demo()
+    conn = mail.imap(demo)
+    conn.create("Lists/postern")
+    folders = ["INBOX", "Archive", "Lists/postern"]
+    sent = {}
+    for i in range(12):
+        m = mail.message("alice@demo.test", body=f"number {i}\r\n.dot\r\n")
+        sent[m["Message-ID"].encode()] = m.as_bytes()
+        assert conn.append(folders[i % 3], None, None, m.as_bytes())[0] == "OK"
+    der = ssl.PEM_cert_to_DER_cert(certificate(demo).read_text())
+    (tmp_path / "rc").write_text(f"""
+[general]
+accounts = demo
+metadata = {tmp_path}/metadata
+[Account demo]
+localrepository = local
+remoterepository = remote
+[Repository local]
+type = Maildir
+localfolders = {tmp_path}/store
+[Repository remote]
+type = IMAP
+remotehost = 127.0.0.1
+remoteport = {demo.port('imaps')}
+ssl = yes
+cert_fingerprint = {hashlib.sha1(der).hexdigest()}
+remoteuser = alice@demo.test
+remotepass = {demo.users['alice']}
+""")
+
+    def sync():
+        run("offlineimap", "-c", tmp_path / "rc", "-o", "-u", "basic",
+            env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+        return {folder: maildir_messages(tmp_path / "store" / folder.replace("/", "."))
+                for folder in folders}
+
+    local = sync()
+    assert {key for found in local.values() for key in found} == sent.keys()
+    assert all(b"\n.dot\n" in text for found in local.values() for text in found.values())
+    gone = next((tmp_path / "store" / "Archive").glob("*/*:2,*"))
+    gone_id = re.search(rb"(?im)^message-id: *(<.*?>)", gone.read_bytes())[1]
+    gone.unlink()
+    new = mail.message("alice@demo.test", subject="written here")
+    (tmp_path / "store/Lists.postern/new/1700000000.1.here").write_bytes(new.as_bytes())
+    conn.select("INBOX")
+    conn.store("1", "+FLAGS", r"(\Flagged)")
+    conn.store("2", "+FLAGS", r"(\Deleted)")
+    conn.expunge()
+    local = sync()
+    assert len(local["INBOX"]) == 3
+    assert len(list((tmp_path / "store/INBOX").glob("*/*:2,*F*"))) == 1
+    assert mail.find(conn, gone_id.decode(), "Archive") == []
+    assert len(mail.find(conn, new["Message-ID"], "Lists/postern")) == 1
+
+
+def test_imaplib_over_starttls(demo):
+    conn = imaplib.IMAP4("127.0.0.1", demo.port("imap"))
+    assert conn.starttls(postern.tls_context())[0] == "OK"
+    assert "STARTTLS" not in conn.capabilities and "AUTH=PLAIN" in conn.capabilities
+    assert conn.login("bob@demo.test", demo.users["bob"])[0] == "OK"
+    assert conn.select()[0] == "OK"
+    conn.logout()
+
+
+def test_poplib_over_stls(demo):
+    conn = poplib.POP3("127.0.0.1", demo.port("pop3"))
+    assert "STLS" in conn.capa()
+    conn.stls(postern.tls_context())
+    assert "STLS" not in conn.capa()
+    conn.user("bob@demo.test")
+    conn.pass_(demo.users["bob"])
+    assert conn.stat()[0] >= 0
+    conn.quit()
 
 
 def certificate(demo):
