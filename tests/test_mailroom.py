@@ -6,6 +6,8 @@ import poplib
 import re
 import signal
 import smtplib
+import socket
+import subprocess
 import uuid
 
 import pytest
@@ -79,6 +81,21 @@ def test_a_commit_whose_news_died_with_the_vault_is_seen_all_the_same(new_demo):
     conn.send(b"DONE\r\n")
     untagged(conn, rb"^X1 OK")
     conn.logout()
+
+
+def test_an_account_disabled_during_a_login_is_not_let_in(new_demo):
+    demo = new_demo()
+    mailroom = processes.roles(demo)["mailroom"]
+    os.kill(mailroom, signal.SIGSTOP)
+    with socket.create_connection(demo.address("imap"), 20) as client:
+        lines = client.makefile("rb")
+        lines.readline()
+        client.sendall(b"a LOGIN bob@demo.test builder\r\n")
+        mail.wait_until(lambda: "role=keeper event=login " in demo.log())
+        subprocess.run([postern.PROGRAM, "account", "disable", "bob@demo.test", "--config",
+                        demo.folder / "postern.conf"], check=True, timeout=60)
+        os.kill(mailroom, signal.SIGCONT)
+        assert not lines.readline().startswith(b"a OK")
 
 
 def test_a_deleted_mailbox_ends_its_sessions(demo, box):

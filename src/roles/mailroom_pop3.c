@@ -38,8 +38,6 @@ static enum status_code find_maildrop(struct pop3_session *p)
     arena_reset(&s->room->scratch);
     enum status_code status =
         directory_account(s->room->db, s->account, &s->room->scratch, &account);
-    if (status == STATUS_OK && account.disabled)
-        status = STATUS_DENIED;
     if (status == STATUS_OK)
         status = read_mailbox(s->room->db, s->account, account.inbox, &s->room->scratch, &inbox);
     if (status != STATUS_OK)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "base/bug.h"
+#include "store/directory.h"
 
 /* Events and reads a session may have before the others get their turn. */
 enum { ROUNDS_PER_TURN = 32, CAPABILITY_SIZE_MAX = 4096 };
@@ -92,6 +93,16 @@ static void answer_handover(struct mailroom_session *s, enum status_code status)
     s->edge = NULL;
 }
 
+/* The capability is as good as at the login; the account may have been disabled since. */
+static enum status_code check_account(struct mailroom_session *s)
+{
+    struct account_record account;
+    arena_reset(&s->room->scratch);
+    enum status_code status =
+        directory_account(s->room->db, s->account, &s->room->scratch, &account);
+    return status == STATUS_OK && account.disabled ? STATUS_DENIED : status;
+}
+
 static void open_session(struct mailroom_session *s, struct now now)
 {
     bool more = false;
@@ -100,6 +111,8 @@ static void open_session(struct mailroom_session *s, struct now now)
         hook_queue(&s->again, role_loop(s->room->role));
         return;
     }
+    if (status == STATUS_OK)
+        status = check_account(s);
     answer_handover(s, status);
     s->open = status == STATUS_OK;
     s->closed = status != STATUS_OK;
