@@ -10,7 +10,7 @@
 #include "base/bug.h"
 #include "base/limits.h"
 
-enum { READ_SIZE = 128 * 1024, KEPT_SIZE = 256 * 1024 };
+enum { READ_SIZE = 128 * 1024, READS_A_TURN = 8, KEPT_SIZE = 256 * 1024 };
 
 struct link {
     struct link_setup setup;
@@ -116,8 +116,8 @@ static void take_descriptors(struct link *link, struct msghdr *message)
         channel_gone(link->channel, STATUS_CORRUPT, "descriptors that nobody asked for");
 }
 
-/* One recvmsg. True where bytes came. */
-static bool receive_some(struct link *link)
+/* One recvmsg, of up to READ_SIZE. Returns how many bytes came. */
+static size_t receive_some(struct link *link)
 {
     enum { DESCRIPTORS_MAX = 16 };
     union {
@@ -127,7 +127,7 @@ static bool receive_some(struct link *link)
     char *at = buf_reserve(&link->in, READ_SIZE);
     if (!at) {
         channel_gone(link->channel, STATUS_NO_MEMORY, "no memory to receive");
-        return false;
+        return 0;
     }
     struct iovec part = {.iov_base = at, .iov_len = READ_SIZE};
     struct msghdr message = {.msg_iov = &part,
@@ -138,13 +138,18 @@ static bool receive_some(struct link *link)
     if (n < 0) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             broke(link, "receiving failed");
-        return false;
+        return 0;
     }
     take_descriptors(link, &message);
     if (n == 0)
         channel_gone(link->channel, STATUS_GONE, "the other end closed");
     buf_grown(&link->in, (size_t)n);
-    return n > 0;
+    return (size_t)n;
+}
+
+static bool may_receive(const struct link *link)
+{
+    return !link->closed && channel_wants_input(link->channel);
 }
 
 static void ready(void *context, unsigned what)
@@ -154,8 +159,13 @@ static void ready(void *context, unsigned what)
     if ((what & WATCH_WRITE) != 0)
         send_all(link);
     if ((what & WATCH_READ) != 0) {
-        if (receive_some(link))
-            channel_input(link->channel, &link->in);
+        /* All that is there, within reason: what comes in one turn shares one commit. */
+        size_t got = READ_SIZE;
+        for (int i = 0; i < READS_A_TURN && got == READ_SIZE && may_receive(link); i++) {
+            got = receive_some(link);
+            if (got > 0)
+                channel_input(link->channel, &link->in);
+        }
         if (!link->closed && link->in.len == 0 && link->in.cap > KEPT_SIZE)
             buf_release(&link->in);
     }
@@ -242,7 +252,7 @@ bool link_wait(struct link *link, const bool *done, int timeout_ms)
         int n = poll(&p, 1, timeout_ms);
         if (n == 0)
             return false;
-        if (n > 0 && (p.revents & ~POLLOUT) != 0 && receive_some(link))
+        if (n > 0 && (p.revents & ~POLLOUT) != 0 && receive_some(link) > 0)
             channel_input(link->channel, &link->in);
     }
 }
