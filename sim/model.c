@@ -134,7 +134,7 @@ static const char *const soundness[] = {
     "SELECT 'entry of no email' FROM entry WHERE email NOT IN (SELECT id FROM email)",
 };
 
-static bool is_sound(struct db *db, struct diag *why)
+bool model_is_sound(struct db *db, struct diag *why)
 {
     for (size_t i = 0; i < sizeof soundness / sizeof *soundness; i++) {
         struct query *q = db_query(db, soundness[i]);
@@ -169,5 +169,5 @@ bool model_matches(const struct model *m, struct db *db, bool bodies, struct dia
             (bodies && !bodies_match(box, db, why)))
             return false;
     }
-    return keys_match(m, db, why) && (!bodies || is_sound(db, why));
+    return keys_match(m, db, why) && (!bodies || model_is_sound(db, why));
 }

@@ -11,6 +11,9 @@ struct loop {
     struct now now;
     bool now_known; /* the clock has been read in this turn */
     bool stopped;
+    const struct now *clock; /* NULL: the system's */
+    struct timer *timers;    /* with such a clock, those that are set */
+    uint64_t calls;
 };
 
 static int64_t read_clock(clockid_t clock)
@@ -22,6 +25,8 @@ static int64_t read_clock(clockid_t clock)
 
 struct now loop_now(struct loop *l)
 {
+    if (l->clock)
+        return *l->clock;
     if (!l->now_known) {
         l->now.mono_ms = read_clock(CLOCK_MONOTONIC);
         l->now.wall_ms = read_clock(CLOCK_REALTIME);
@@ -78,19 +83,72 @@ static void run_hooks(struct loop *l)
     while (l->hooks.next != &last) {
         struct hook *h = l->hooks.next;
         hook_cancel(h);
+        l->calls++;
         h->run(h->context);
     }
     hook_cancel(&last);
 }
 
-void loop_turn(struct loop *l, bool wait)
+void loop_use_clock(struct loop *l, const struct now *clock)
 {
+    l->clock = clock;
+}
+
+static void timer_unlink(struct timer *t)
+{
+    if (!t->link)
+        return;
+    *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
+    t->link = NULL;
+}
+
+static void timer_link(struct timer *t)
+{
+    t->next = t->loop->timers;
+    t->link = &t->loop->timers;
+    if (t->next)
+        t->next->link = &t->next;
+    t->loop->timers = t;
+}
+
+static struct timer *first_due(const struct loop *l)
+{
+    struct timer *first = NULL;
+    for (struct timer *t = l->timers; t; t = t->next)
+        if (t->deadline_ms <= l->clock->mono_ms && (!first || t->deadline_ms < first->deadline_ms))
+            first = t;
+    return first;
+}
+
+/* Those that the clock has passed, in the order of their deadlines; what they set anew waits. */
+static void run_timers(struct loop *l)
+{
+    size_t due = 0;
+    struct timer *first;
+    for (struct timer *t = l->timers; t; t = t->next)
+        due += t->deadline_ms <= l->clock->mono_ms;
+    for (; due > 0 && (first = first_due(l)); due--) {
+        timer_unlink(first);
+        first->deadline_ms = NEVER_MS;
+        l->calls++;
+        first->expired(first->context);
+    }
+}
+
+bool loop_turn(struct loop *l, bool wait)
+{
+    uint64_t before = l->calls;
     l->now_known = false;
     int flags = EVLOOP_ONCE;
     if (!wait || !hooks_empty(l) || l->stopped)
         flags |= EVLOOP_NONBLOCK;
     invariant(event_base_loop(l->base, flags) >= 0);
+    if (l->clock)
+        run_timers(l);
     run_hooks(l);
+    return l->calls != before;
 }
 
 void loop_run(struct loop *l)
@@ -116,6 +174,7 @@ static void watch_fired(evutil_socket_t fd, short events, void *arg)
         what |= WATCH_READ;
     if ((events & EV_WRITE) != 0)
         what |= WATCH_WRITE;
+    w->loop->calls++;
     w->ready(w->context, what);
 }
 
@@ -170,6 +229,7 @@ static void timer_fired(evutil_socket_t fd, short events, void *arg)
         return;
     }
     t->deadline_ms = NEVER_MS;
+    t->loop->calls++;
     t->expired(t->context);
 }
 
@@ -186,6 +246,12 @@ void timer_init(struct timer *t, struct loop *l, void (*expired)(void *context),
 void timer_set(struct timer *t, int64_t deadline_ms)
 {
     t->deadline_ms = deadline_ms;
+    if (t->loop->clock) {
+        timer_unlink(t);
+        if (deadline_ms != NEVER_MS)
+            timer_link(t);
+        return;
+    }
     if (deadline_ms == NEVER_MS) {
         evtimer_del(&t->event);
         t->armed_ms = NEVER_MS;

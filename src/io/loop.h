@@ -27,11 +27,20 @@ void loop_free(struct loop *l);
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);
 
-/* One turn, which waits for something to happen only where `wait` is true and nothing is due. */
-void loop_turn(struct loop *l, bool wait);
+/*
+ * One turn, which waits for something to happen only where `wait` is true and nothing is due. True
+ * where anybody was called.
+ */
+bool loop_turn(struct loop *l, bool wait);
 
 /* The time as it was when this turn began to call. */
 struct now loop_now(struct loop *l);
+
+/*
+ * For simulation: from now on the time is what *clock says, and stands still until its owner moves
+ * it. Before any timer is made; clock outlives the loop.
+ */
+void loop_use_clock(struct loop *l, const struct now *clock);
 
 /* For a library that brings its own events (libunbound). */
 struct event_base *loop_event_base(struct loop *l);
@@ -67,6 +76,7 @@ struct timer {
     void *context;
     int64_t deadline_ms;
     int64_t armed_ms;
+    struct timer *next, **link; /* on a loop with a clock of its own */
 };
 
 /* Embedded in its owner; not set. */

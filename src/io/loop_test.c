@@ -119,6 +119,33 @@ static void timers_expire_in_order_and_can_be_put_off_and_stopped(void **state)
     loop_free(s.loop);
 }
 
+static void timers_follow_a_clock_of_the_owners(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct now clock = {.mono_ms = 1000, .wall_ms = 5};
+    memset(&s, 0, sizeof s);
+    s.loop = loop_new();
+    loop_use_clock(s.loop, &clock);
+    timer_init(&s.early, s.loop, on_early, &s);
+    timer_init(&s.late, s.loop, on_late, &s);
+    timer_set(&s.late, 1020);
+    timer_set(&s.early, 1010);
+    assert_false(loop_turn(s.loop, false));
+    clock.mono_ms = 1015;
+    assert_true(loop_turn(s.loop, false));
+    assert_string_equal(s.letters, "e");
+    timer_set(&s.early, 1018);
+    clock = (struct now){.mono_ms = 5000, .wall_ms = -7};
+    assert_true(loop_turn(s.loop, false));
+    assert_string_equal(s.letters, "eel");
+    assert_int_equal(loop_now(s.loop).wall_ms, -7);
+    timer_set(&s.late, 1);
+    timer_set(&s.late, NEVER_MS);
+    assert_false(loop_turn(s.loop, false));
+    loop_free(s.loop);
+}
+
 static void signals_arrive_in_the_loop(void **state)
 {
     (void)state;
@@ -138,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hooks_run_once_at_the_end_of_the_turn),
         cmocka_unit_test(timers_expire_in_order_and_can_be_put_off_and_stopped),
+        cmocka_unit_test(timers_follow_a_clock_of_the_owners),
         cmocka_unit_test(signals_arrive_in_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,6 +74,11 @@ void role_end(struct role *role)
         loop_stop(role->loop);
 }
 
+bool role_has_ended(const struct role *role)
+{
+    return role->ended;
+}
+
 /* ---- Peers --------------------------------------------------------------------------------- */
 
 struct channel *role_peer(struct role *role, enum ipc_role peer, uint8_t index)

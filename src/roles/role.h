@@ -64,6 +64,7 @@ int role_main(const struct role_plan *plan, uint8_t index);
 struct role *role_new(const struct role_plan *plan, uint8_t index, struct loop *loop, int fd,
                       struct log *log);
 void role_free(struct role *role);
+bool role_has_ended(const struct role *role);
 
 /* The role has finished; the process ends when this turn does. */
 void role_end(struct role *role);

@@ -1,0 +1,208 @@
+/*
+ * The whole server in a world from a seed: clients that send and read over connections which break
+ * anywhere, roles that die at any turn, a disk that fails and a clock that jumps; and after every
+ * step a look whether all that was answered is there, once, and nothing else.
+ *
+ *   postern_world [SEED [STEPS]]     WORLD_LOG=1 shows the roles' own log
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "sim/post.h"
+#include "sim/reader.h"
+#include "sim/sender.h"
+#include "sim/vfs_fault.h"
+
+enum { SENDERS = 4, DAY_MS = 24 * 60 * 60 * 1000, LAST_ROUNDS = 400 };
+
+struct life {
+    struct world world;
+    struct post post;
+    struct sender senders[SENDERS];
+    struct reader readers[WORLD_ACCOUNTS];
+    int64_t skew_ms; /* of the wall clock */
+};
+
+/* ---- Steps --------------------------------------------------------------------------------------
+ */
+
+static void hear_all(struct life *life)
+{
+    for (int i = 0; i < SENDERS; i++)
+        sender_hear(&life->senders[i]);
+}
+
+static void rest(struct life *life, bool whole)
+{
+    world_settle(&life->world);
+    hear_all(life);
+    post_check(&life->post, whole);
+}
+
+static uint32_t some_message(struct life *life)
+{
+    struct world *w = &life->world;
+    uint32_t old = world_draw(w, 2) ? post_unfinished(&life->post) : 0;
+    return old ? old : post_make(&life->post, 1 + (unsigned)world_draw(w, 3));
+}
+
+static void send_some(struct life *life)
+{
+    struct world *w = &life->world;
+    struct sender *s = &life->senders[world_draw(w, SENDERS)];
+    if (s->fd < 0)
+        sender_start(s, some_message(life), (unsigned)world_draw(w, 3));
+    else
+        sender_speak(s, world_draw(w, 2));
+    if (world_draw(w, 25) == 0)
+        sender_drop(s);
+}
+
+/* All speak, and some turns later somebody is not there any more. */
+static void everybody_speaks(struct life *life)
+{
+    struct world *w = &life->world;
+    for (int i = 0; i < SENDERS; i++)
+        sender_speak(&life->senders[i], world_draw(w, 4) != 0);
+    world_turns(w, (int)world_draw(w, 8));
+}
+
+static void kill_somebody(struct life *life)
+{
+    everybody_speaks(life);
+    world_kill(&life->world, (enum world_role)world_draw(&life->world, WORLD_ROLES));
+}
+
+static void cut_power(struct life *life)
+{
+    everybody_speaks(life);
+    world_power_cut(&life->world);
+}
+
+static void drop_somebody(struct life *life)
+{
+    everybody_speaks(life);
+    sender_drop(&life->senders[world_draw(&life->world, SENDERS)]);
+}
+
+static void break_disk(struct life *life)
+{
+    struct world *w = &life->world;
+    enum fault fault = (enum fault)(FAULT_FULL + world_draw(w, 3));
+    disk_set_fault(fault, 1 + world_draw(w, 100));
+}
+
+/* The wall clock may be set; what lies within two days forgets nothing (promise 3: five). */
+static void move_clock(struct life *life)
+{
+    struct world *w = &life->world;
+    int64_t skew_ms = (int64_t)world_draw(w, 2 * DAY_MS) - DAY_MS;
+    w->clock.wall_ms += skew_ms - life->skew_ms;
+    life->skew_ms = skew_ms;
+}
+
+static void pass_time(struct life *life)
+{
+    struct world *w = &life->world;
+    world_pass(w, world_draw(w, 50) == 0 ? 61000 : (int64_t)world_draw(w, 200));
+}
+
+static void read_some(struct life *life)
+{
+    struct world *w = &life->world;
+    struct reader *r = &life->readers[world_draw(w, WORLD_ACCOUNTS)];
+    rest(life, false);
+    if (world_draw(w, 4) == 0)
+        reader_pop(r);
+    else
+        reader_read(r);
+    if (world_draw(w, 10) == 0)
+        reader_drop(r);
+}
+
+static void step(struct life *life)
+{
+    struct world *w = &life->world;
+    uint64_t chance = world_draw(w, 200);
+    w->step++;
+    pass_time(life);
+    if (chance < 8)
+        kill_somebody(life);
+    else if (chance < 10)
+        cut_power(life);
+    else if (chance < 13)
+        break_disk(life);
+    else if (chance < 16)
+        move_clock(life);
+    else if (chance < 20)
+        drop_somebody(life);
+    else if (chance < 40)
+        read_some(life);
+    else
+        send_some(life);
+    if (disk_struck() && world_draw(w, 4) == 0)
+        disk_set_fault(FAULT_NONE, 0);
+    rest(life, chance < 10);
+}
+
+/* ---- Lives --------------------------------------------------------------------------------------
+ */
+
+/* Nothing breaks any more: all that was ever wanted arrives, and what arrived before stays single.
+ */
+static void finish(struct life *life)
+{
+    struct world *w = &life->world;
+    struct sender *s = &life->senders[0];
+    uint32_t message;
+    disk_set_fault(FAULT_NONE, 0);
+    for (int i = 0; i < SENDERS; i++)
+        sender_drop(&life->senders[i]);
+    rest(life, true);
+    for (int i = 0; (message = post_unfinished(&life->post)) != 0 || s->fd >= 0; i++) {
+        if (i > LAST_ROUNDS * 10)
+            world_wrong(w, "message %u cannot be delivered", message);
+        if (s->fd < 0)
+            sender_start(s, message, 100);
+        sender_speak(s, true);
+        rest(life, false);
+    }
+    world_power_cut(w);
+    rest(life, true);
+    for (uint32_t m = 1; m <= life->post.count; m++)
+        for (int i = 0; i < WORLD_ACCOUNTS; i++)
+            if (life->post.copies[m][i] != (life->post.states[m][i] == POST_KEPT))
+                world_wrong(w, "message %u came to %s %u times", m, world_names[i],
+                            life->post.copies[m][i]);
+}
+
+int main(int argc, char **argv)
+{
+    struct life *life = calloc(1, sizeof *life);
+    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
+    uint64_t steps = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
+    if (!life)
+        return 1;
+    world_open(&life->world, seed, getenv("WORLD_LOG") != NULL);
+    life->post.world = &life->world;
+    for (int i = 0; i < SENDERS; i++)
+        sender_init(&life->senders[i], &life->post);
+    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
+        reader_init(&life->readers[i], &life->post, i);
+    while (life->world.step < steps)
+        step(life);
+    finish(life);
+    printf("world %llu: %llu steps, %u messages, %llu roles started again, %llu power cuts, "
+           "disk calls %llu\n",
+           (unsigned long long)seed, (unsigned long long)steps, life->post.count,
+           (unsigned long long)life->world.restarts, (unsigned long long)life->world.power_cuts,
+           (unsigned long long)disk_calls());
+    for (int i = 0; i < SENDERS; i++)
+        sender_release(&life->senders[i]);
+    for (int i = 0; i < WORLD_ACCOUNTS; i++)
+        reader_release(&life->readers[i]);
+    world_close(&life->world);
+    free(life);
+    return 0;
+}

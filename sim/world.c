@@ -1,0 +1,408 @@
+#include "sim/world.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "io/socket.h"
+#include "roles/edge_conn.h"
+#include "roles/keeper.h"
+#include "roles/mailroom.h"
+#include "roles/vault.h"
+#include "sim/vfs_fault.h"
+#include "store/read.h"
+
+/* No step moves more than this; whoever moves for longer moves for ever. */
+enum { TURNS_MAX = 20000 };
+
+static const int64_t BEGIN_MS = 1700000000000;
+
+const char *const world_names[WORLD_ACCOUNTS] = {"alice", "bob"};
+
+static const struct role_plan *const plans[WORLD_ROLES] = {
+    [WORLD_VAULT] = &vault_plan,
+    [WORLD_KEEPER] = &keeper_plan,
+    [WORLD_MAILROOM] = &mailroom_plan,
+    [WORLD_EDGE] = &edge_plan,
+};
+
+static const enum world_role pairings[][2] = {
+    {WORLD_EDGE, WORLD_MAILROOM},  {WORLD_EDGE, WORLD_VAULT},   {WORLD_EDGE, WORLD_KEEPER},
+    {WORLD_MAILROOM, WORLD_VAULT}, {WORLD_KEEPER, WORLD_VAULT},
+};
+
+uint64_t world_draw(struct world *w, uint64_t below)
+{
+    w->state ^= w->state << 13;
+    w->state ^= w->state >> 7;
+    w->state ^= w->state << 17;
+    return (w->state * 0x2545F4914F6CDD1Du >> 33) % below;
+}
+
+void world_wrong(const struct world *w, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "world: seed %llu, step %llu: ", (unsigned long long)w->seed,
+            (unsigned long long)w->step);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
+    exit(1);
+}
+
+/* ---- Roles ----------------------------------------------------------------------------------
+ */
+
+static void on_ready(void *context, struct channel *from)
+{
+    (void)from;
+    ((struct world_child *)context)->ready = true;
+}
+
+static void on_peer_broken(void *context, struct channel *from, const struct ipc_peer_broken_in *in)
+{
+    (void)context;
+    (void)from;
+    fprintf(stderr, "world: the channel to %s was given up\n",
+            ipc_role_name((enum ipc_role)in->role));
+    abort();
+}
+
+static const struct ipc_handlers handlers = {.ready = on_ready, .peer_broken = on_peer_broken};
+
+static void on_ended(void *owner, enum status_code why, const char *words)
+{
+    (void)why;
+    (void)words;
+    ((struct world_child *)owner)->ready = false;
+}
+
+static struct link *link_to(struct world *w, enum ipc_role peer, enum ipc_role self, int fd,
+                            struct world_child *owner)
+{
+    struct link *link = link_open(&(struct link_setup){.loop = w->loop,
+                                                       .fd = fd,
+                                                       .self = self,
+                                                       .peer = peer,
+                                                       .handlers = &handlers,
+                                                       .context = owner,
+                                                       .owner = owner,
+                                                       .ended = on_ended});
+    invariant(link);
+    return link;
+}
+
+static bool runs(const struct world_child *c)
+{
+    return c->role && c->ready && !role_has_ended(c->role);
+}
+
+static void introduce(struct world *w, enum world_role a, enum world_role b)
+{
+    int fds[2];
+    if (!runs(&w->children[a]) || !runs(&w->children[b]))
+        return;
+    invariant(socket_pair(fds) == STATUS_OK);
+    ipc_peer_note(link_channel(w->children[a].link),
+                  &(struct ipc_peer_in){.role = (uint8_t)plans[b]->self, .fd = fds[0]});
+    ipc_peer_note(link_channel(w->children[b].link),
+                  &(struct ipc_peer_in){.role = (uint8_t)plans[a]->self, .fd = fds[1]});
+}
+
+/* Any turns since then belong to the others too: the world does not wait for one of them. */
+static void start(struct world *w, enum world_role which)
+{
+    struct world_child *c = &w->children[which];
+    int fds[2];
+    invariant(socket_pair(fds) == STATUS_OK);
+    c->ready = false;
+    log_init(&c->log, w->log_fd, plans[which]->self);
+    c->role = role_new(plans[which], 0, w->loop, fds[0], &c->log);
+    invariant(c->role);
+    c->link = link_to(w, plans[which]->self, ROLE_WARDEN, fds[1], c);
+    ipc_config_note(link_channel(c->link), &(struct ipc_config_in){.text = str_from_c(w->config)});
+    for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
+        loop_turn(w->loop, false);
+    if (!runs(c))
+        return;
+    for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++)
+        if (pairings[p][0] == which || pairings[p][1] == which)
+            introduce(w, pairings[p][0], pairings[p][1]);
+}
+
+void world_kill(struct world *w, enum world_role which)
+{
+    struct world_child *c = &w->children[which];
+    role_free(c->role);
+    link_close(c->link);
+    *c = (struct world_child){0};
+}
+
+/* ---- Turns ----------------------------------------------------------------------------------
+ */
+
+void world_turns(struct world *w, int count)
+{
+    while (count-- > 0 && loop_turn(w->loop, false))
+        ;
+}
+
+static void settle(struct world *w)
+{
+    int turns = 0;
+    while (loop_turn(w->loop, false))
+        if (++turns > TURNS_MAX)
+            world_wrong(w, "the roles do not come to rest");
+}
+
+void world_settle(struct world *w)
+{
+    settle(w);
+    for (int i = 0; i < WORLD_ROLES; i++) {
+        if (runs(&w->children[i]))
+            continue;
+        world_kill(w, (enum world_role)i);
+        start(w, (enum world_role)i);
+        w->restarts++;
+        settle(w);
+    }
+}
+
+static void lose_patience(evutil_socket_t fd, short events, void *arg)
+{
+    (void)fd;
+    (void)events;
+    (void)arg;
+}
+
+void world_wait(struct world *w)
+{
+    struct timeval patience = {.tv_sec = 2};
+    struct event *event = evtimer_new(loop_event_base(w->loop), lose_patience, NULL);
+    invariant(event && evtimer_add(event, &patience) == 0);
+    loop_turn(w->loop, true);
+    event_free(event);
+    world_settle(w);
+}
+
+void world_pass(struct world *w, int64_t ms)
+{
+    w->clock.mono_ms += ms;
+    w->clock.wall_ms += ms;
+}
+
+/* ---- The disk -------------------------------------------------------------------------------
+ */
+
+static void open_reader(struct world *w)
+{
+    struct diag d = {0};
+    char path[128];
+    snprintf(path, sizeof path, "%s/store/postern.db", w->folder);
+    if (db_open(path, DB_READ, &w->reader, &d) != STATUS_OK)
+        world_wrong(w, "the store cannot be read: %s", d.words);
+}
+
+void world_power_cut(struct world *w)
+{
+    disk_die();
+    for (int i = 0; i < WORLD_ROLES; i++)
+        world_kill(w, (enum world_role)i);
+    db_close(w->reader);
+    disk_power_cut(world_draw(w, UINT32_MAX));
+    w->power_cuts++;
+    for (int i = 0; i < WORLD_ROLES; i++)
+        start(w, (enum world_role)i);
+    world_settle(w);
+    open_reader(w);
+}
+
+/* ---- Setting up -----------------------------------------------------------------------------
+ */
+
+struct answer {
+    enum status_code status;
+    uint64_t account;
+    bool there;
+};
+
+static void domain_added(void *context, enum status_code status, const struct ipc_domain_add_out *o)
+{
+    *(struct answer *)context =
+        (struct answer){.status = status == STATUS_OK ? o->status : status, .there = true};
+}
+
+static void account_added(void *context, enum status_code status,
+                          const struct ipc_account_add_out *o)
+{
+    *(struct answer *)context = (struct answer){.status = status == STATUS_OK ? o->status : status,
+                                                .account = status == STATUS_OK ? o->account : 0,
+                                                .there = true};
+}
+
+static void password_was_set(void *context, enum status_code status,
+                             const struct ipc_password_set_out *o)
+{
+    *(struct answer *)context =
+        (struct answer){.status = status == STATUS_OK ? o->status : status, .there = true};
+}
+
+static void await(struct world *w, const struct answer *answer, const char *what)
+{
+    while (!answer->there)
+        loop_turn(w->loop, true);
+    if (answer->status != STATUS_OK)
+        world_wrong(w, "setting up: %s: %s", what, status_name(answer->status));
+}
+
+/* The operator's end of a channel to a role. */
+static struct link *operate(struct world *w, enum world_role which, struct world_child *owner)
+{
+    int fds[2];
+    invariant(socket_pair(fds) == STATUS_OK);
+    ipc_peer_note(link_channel(w->children[which].link),
+                  &(struct ipc_peer_in){.role = ROLE_OPERATOR, .fd = fds[0]});
+    return link_to(w, plans[which]->self, ROLE_OPERATOR, fds[1], owner);
+}
+
+static void make_accounts(struct world *w)
+{
+    struct world_child own = {0};
+    struct link *vault = operate(w, WORLD_VAULT, &own);
+    struct link *keeper = operate(w, WORLD_KEEPER, &own);
+    struct answer answer = {0};
+    ipc_domain_add_call(link_channel(vault), &(struct ipc_domain_add_in){BEGIN_MS, STR("sim.test")},
+                        domain_added, &answer);
+    await(w, &answer, "domain");
+    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
+        char words[64];
+        struct str name = str_from_c(world_names[i]);
+        snprintf(words, sizeof words, "%s@sim.test", world_names[i]);
+        struct ipc_address address = {text_from(str_from_c(words))};
+        struct ipc_account_add_in in = {
+            .at_ms = BEGIN_MS, .name = name, .addresses = &address, .addresses_count = 1};
+        answer.there = false;
+        ipc_account_add_call(link_channel(vault), &in, account_added, &answer);
+        await(w, &answer, "account");
+        w->accounts[i] = answer.account;
+        answer.there = false;
+        ipc_password_set_call(link_channel(keeper),
+                              &(struct ipc_password_set_in){.account = w->accounts[i],
+                                                            .login = name,
+                                                            .password = STR("open sesame")},
+                              password_was_set, &answer);
+        await(w, &answer, "password");
+    }
+    link_close(vault);
+    link_close(keeper);
+}
+
+static void find_inboxes(struct world *w)
+{
+    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
+        struct arena arena;
+        struct mailbox_record record;
+        arena_init(&arena, 1 << 16);
+        if (read_mailbox_by_path(w->reader, w->accounts[i], STR("INBOX"), &arena, &record) !=
+            STATUS_OK)
+            world_wrong(w, "setting up: no INBOX");
+        w->inboxes[i] = record.id;
+        arena_reset(&arena);
+    }
+}
+
+static void make_folder(struct world *w)
+{
+    static const char *const names[] = {"store", "keeper"};
+    char path[128];
+    snprintf(w->folder, sizeof w->folder, "/tmp/postern-world-XXXXXX");
+    if (!mkdtemp(w->folder))
+        world_wrong(w, "no temporary folder");
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
+        mkdir(path, 0700);
+    }
+    snprintf(w->config, sizeof w->config,
+             "hostname mail.sim.test\ndata %s\n"
+             "listen mx 127.0.0.1:25 {\n    tls no\n}\nlisten lmtp 127.0.0.1:24 {\n    tls no\n}\n"
+             "listen imap 127.0.0.1:143 {\n    tls no\n}\n"
+             "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
+             "limits {\n    connection-rate 1000000\n}\n",
+             w->folder);
+}
+
+/* The keeper takes its file as one that is there (it makes it by other means than SQLite's). */
+static void make_secrets(struct world *w)
+{
+    char path[128];
+    sqlite3 *db = NULL;
+    snprintf(path, sizeof path, "%s/keeper/secrets.db", w->folder);
+    invariant(sqlite3_open(path, &db) == SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void remove_folder(struct world *w)
+{
+    static const char *const names[] = {"store/postern.db",  "store/lock", "store",
+                                        "keeper/secrets.db", "keeper",     ""};
+    char path[128];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
+        remove(path);
+    }
+}
+
+void world_open(struct world *w, uint64_t seed, bool chatty)
+{
+    *w = (struct world){.seed = seed, .state = seed * 0x9E3779B97F4A7C15u + 0x1234567};
+    w->clock = (struct now){.mono_ms = 1000000, .wall_ms = BEGIN_MS};
+    world_seed_random(seed);
+    disk_init();
+    sqlite3_vfs_register(sqlite3_vfs_find(VFS_FAULT_NAME), 1);
+    w->loop = loop_new();
+    invariant(w->loop);
+    loop_use_clock(w->loop, &w->clock);
+    w->log_fd = chatty ? STDERR_FILENO : open("/dev/null", O_WRONLY | O_CLOEXEC);
+    make_folder(w);
+    make_secrets(w);
+    for (int i = 0; i < WORLD_ROLES; i++)
+        start(w, (enum world_role)i);
+    world_settle(w);
+    if (w->restarts > 0)
+        world_wrong(w, "setting up: not all roles start");
+    make_accounts(w);
+    world_settle(w);
+    open_reader(w);
+    find_inboxes(w);
+}
+
+void world_close(struct world *w)
+{
+    for (int i = WORLD_ROLES - 1; i >= 0; i--)
+        world_kill(w, (enum world_role)i);
+    db_close(w->reader);
+    loop_free(w->loop);
+    disk_clear();
+    remove_folder(w);
+    if (w->log_fd != STDERR_FILENO)
+        close(w->log_fd);
+}
+
+int world_connect(struct world *w, uint32_t listener)
+{
+    struct socket_address peer;
+    int fds[2];
+    if (!runs(&w->children[WORLD_EDGE]))
+        return -1;
+    invariant(socket_address_parse(STR("192.0.2.1"), 4321, &peer));
+    invariant(socket_pair(fds) == STATUS_OK);
+    edge_conn_accept(role_state(w->children[WORLD_EDGE].role), listener, fds[0], &peer);
+    return fds[1];
+}

@@ -1,0 +1,86 @@
+#ifndef POSTERN_SIM_WORLD_H
+#define POSTERN_SIM_WORLD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "io/loop.h"
+#include "roles/link.h"
+#include "roles/role.h"
+#include "store/db.h"
+
+/*
+ * A whole server in one process: edge, mailroom, vault and keeper as they are, on one loop, over
+ * socket pairs, without fork, sandbox or listening sockets. The clock stands still but for the
+ * steps of the script, the randomness comes from the seed, and the databases lie on the simulated
+ * disk (vfs_fault.h). world.c is the warden of it.
+ */
+enum world_role { WORLD_VAULT, WORLD_KEEPER, WORLD_MAILROOM, WORLD_EDGE, WORLD_ROLES };
+
+/* Numbers of the listeners in the configuration. */
+enum { WORLD_MX, WORLD_LMTP, WORLD_IMAP, WORLD_POP3 };
+
+enum { WORLD_ACCOUNTS = 2 };
+
+extern const char *const world_names[WORLD_ACCOUNTS];
+
+struct world_child {
+    struct role *role; /* NULL: dead, and not yet started again */
+    struct link *link;
+    struct log log;
+    bool ready;
+};
+
+struct world {
+    uint64_t seed; /* as given */
+    uint64_t step;
+    uint64_t state; /* of the generator */
+    struct now clock;
+    struct loop *loop;
+    int log_fd;
+    struct world_child children[WORLD_ROLES];
+    char folder[64];
+    char config[1024];
+    struct db *reader; /* NULL while the power is off */
+    uint64_t accounts[WORLD_ACCOUNTS];
+    uint64_t inboxes[WORLD_ACCOUNTS];
+    uint64_t restarts, power_cuts;
+};
+
+/* Less than `below`, from the seed. */
+uint64_t world_draw(struct world *w, uint64_t below);
+
+/* Says which seed and step, and ends the process. */
+_Noreturn void world_wrong(const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* With two accounts, which have one password and receive at sim.test. */
+void world_open(struct world *w, uint64_t seed, bool chatty);
+void world_close(struct world *w);
+
+/* A connection to that listener: the client's end, which does not block. -1: nobody is there. */
+int world_connect(struct world *w, uint32_t listener);
+
+/* At most that many turns, until nothing moves; roles that have ended stay so. */
+void world_turns(struct world *w, int count);
+
+/* Turns until nothing moves, with every role that can be started running again. */
+void world_settle(struct world *w);
+
+/* Waits for what is not on this loop, the keeper's children; not for ever. */
+void world_wait(struct world *w);
+
+/* Moves the clock. */
+void world_pass(struct world *w, int64_t ms);
+
+/* A role is gone with all that it had in memory. */
+void world_kill(struct world *w, enum world_role which);
+
+/* All of them at once, and the disk loses what was not synced. */
+void world_power_cut(struct world *w);
+
+/* random.c */
+void world_seed_random(uint64_t seed);
+
+#endif
