@@ -116,11 +116,24 @@ static void introduce(struct world *w, enum world_role a, enum world_role b)
                   &(struct ipc_peer_in){.role = (uint8_t)plans[a]->self, .fd = fds[1]});
 }
 
+/*
+ * The keeper's children begin with a copy of every descriptor here, and close it in their own time:
+ * until then a peer of ours that is gone does not look gone. So they hold this pipe too.
+ */
+static void await_children(const int held[2])
+{
+    char byte;
+    close(held[1]);
+    invariant(read(held[0], &byte, 1) == 0);
+    close(held[0]);
+}
+
 /* Any turns since then belong to the others too: the world does not wait for one of them. */
 static void start(struct world *w, enum world_role which)
 {
     struct world_child *c = &w->children[which];
-    int fds[2];
+    int fds[2], held[2];
+    invariant(pipe2(held, O_CLOEXEC) == 0);
     invariant(socket_pair(fds) == STATUS_OK);
     c->ready = false;
     log_init(&c->log, w->log_fd, plans[which]->self);
@@ -130,6 +143,7 @@ static void start(struct world *w, enum world_role which)
     ipc_config_note(link_channel(c->link), &(struct ipc_config_in){.text = str_from_c(w->config)});
     for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
         loop_turn(w->loop, false);
+    await_children(held);
     if (!runs(c))
         return;
     for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++)
