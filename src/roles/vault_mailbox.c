@@ -1,5 +1,6 @@
 #include <stdlib.h>
 
+#include "base/bug.h"
 #include "base/limits.h"
 #include "roles/vault_internal.h"
 
@@ -365,6 +366,7 @@ struct copying {
 
 static void note_copied(struct copying *c, uint32_t uid, uint32_t new_uid)
 {
+    invariant(c->copied);
     struct ipc_copied *last = c->copied_count ? &c->copied[c->copied_count - 1] : NULL;
     if (last && last->uid + last->count == uid)
         last->count++;
