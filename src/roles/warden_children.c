@@ -23,8 +23,9 @@ enum {
 static const struct pairing {
     enum ipc_role a, b;
 } pairings[] = {
-    {ROLE_EDGE, ROLE_MAILROOM}, {ROLE_EDGE, ROLE_VAULT},     {ROLE_EDGE, ROLE_KEEPER},
-    {ROLE_EDGE, ROLE_COURIER},  {ROLE_MAILROOM, ROLE_VAULT}, {ROLE_KEEPER, ROLE_VAULT},
+    {ROLE_EDGE, ROLE_MAILROOM}, {ROLE_EDGE, ROLE_VAULT},       {ROLE_EDGE, ROLE_KEEPER},
+    {ROLE_EDGE, ROLE_COURIER},  {ROLE_MAILROOM, ROLE_VAULT},   {ROLE_KEEPER, ROLE_VAULT},
+    {ROLE_COURIER, ROLE_VAULT}, {ROLE_COURIER, ROLE_MAILROOM}, {ROLE_COURIER, ROLE_KEEPER},
 };
 
 /* Who is stopped after whom: first those that take work in, last the one that keeps it. */

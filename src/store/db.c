@@ -316,7 +316,7 @@ static enum status_code create_schema(struct db *db)
         status = exec(db, "INSERT INTO meta VALUES ('epoch', 1);"
                           "INSERT INTO counter VALUES (1, 1, 0, 0);"
                           "PRAGMA application_id = 0x506f7374;"
-                          "PRAGMA user_version = 1");
+                          "PRAGMA user_version = 2");
     if (status == STATUS_OK)
         return db_commit(db);
     db_rollback(db);

@@ -2,7 +2,7 @@
 #define POSTERN_STORE_SCHEMA_H
 
 /* The format of the database; a file of another one is migrated forward or refused. */
-#define STORE_FORMAT 1
+#define STORE_FORMAT 2
 
 /* schema.sql without its comments. */
 extern const char schema_sql[];

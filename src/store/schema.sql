@@ -1,4 +1,4 @@
--- Postern's store, format 1. docs/schema.md explains it; store/schema.c applies it.
+-- Postern's store, format 2. docs/schema.md explains it; store/schema.c applies it.
 --
 -- Read by SQLite; PostgreSQL takes it with INTEGER as bigint, BLOB as bytea and without the
 -- trailing WITHOUT ROWID. Ids come from counter.next_id (one sequence for every kind of thing, so
@@ -165,25 +165,101 @@ CREATE INDEX entry_expunged ON entry (expunged_ms) WHERE expunged_ms IS NOT NULL
 
 ---- The way of a message -----------------------------------------------------------------------
 
--- Recipients that wait for the next server.
-CREATE TABLE queue (
+-- A message on its way to other servers. Times are of the queue's clock (docs/schema.md), which only
+-- runs while time really passes; received_ms is the wall's. expires_ms: what waits then is bounced.
+CREATE TABLE outgoing (
     id INTEGER PRIMARY KEY,
-    due_ms INTEGER NOT NULL,
-    next_hop TEXT NOT NULL,
     body INTEGER NOT NULL,
     size INTEGER NOT NULL,
-    sender BLOB NOT NULL,
-    recipient BLOB NOT NULL,
     account INTEGER NOT NULL,
-    attempts INTEGER NOT NULL,
-    waited_ms INTEGER NOT NULL,
-    held INTEGER NOT NULL,
+    sender BLOB NOT NULL,
     trace_id TEXT NOT NULL,
-    last_words BLOB NOT NULL,
-    created_ms INTEGER NOT NULL
+    received_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    expires_ms INTEGER NOT NULL,
+    ret INTEGER NOT NULL,
+    body_type INTEGER NOT NULL,
+    utf8 INTEGER NOT NULL,
+    requiretls INTEGER NOT NULL,
+    by_mode INTEGER NOT NULL,
+    by_trace INTEGER NOT NULL,
+    by_ms INTEGER NOT NULL,
+    priority INTEGER NOT NULL,
+    envid BLOB NOT NULL,
+    prefix BLOB NOT NULL
 );
-CREATE INDEX queue_by_due ON queue (due_ms) WHERE held = 0;
-CREATE INDEX queue_by_body ON queue (body);
+CREATE INDEX outgoing_by_body ON outgoing (body);
+
+-- Where mail goes together: "dns:example.org", "route:NAME", "literal:192.0.2.1". trouble: failures
+-- in a row; due_ms: nobody goes there before. A row lives while something waits for it, and then for
+-- some days, for what is known of it.
+CREATE TABLE destination (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    trouble INTEGER NOT NULL,
+    due_ms INTEGER,
+    last_ms INTEGER NOT NULL,
+    last_words BLOB NOT NULL
+);
+-- due_ms is NULL where nothing waits.
+CREATE INDEX destination_by_due ON destination (trouble > 0, due_ms) WHERE due_ms IS NOT NULL;
+
+-- A recipient that waits. lane: 0 urgent, 1 usual, 2 a sender with very much mail (policy/lane.h), each
+-- taken in turn. attention_ms: when it expires, or a delay notice is due, whatever its destination does.
+-- task as in ipc.table's job_recipient.
+CREATE TABLE queue (
+    id INTEGER PRIMARY KEY,
+    outgoing INTEGER NOT NULL,
+    destination INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    attention_ms INTEGER NOT NULL,
+    held INTEGER NOT NULL,
+    task INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    notify INTEGER NOT NULL,
+    noticed INTEGER NOT NULL,
+    last_ms INTEGER NOT NULL,
+    recipient BLOB NOT NULL,
+    orcpt BLOB NOT NULL,
+    last_status TEXT NOT NULL,
+    last_words BLOB NOT NULL,
+    last_remote BLOB NOT NULL
+);
+CREATE INDEX queue_by_destination ON queue (destination, lane, due_ms) WHERE held = 0;
+CREATE INDEX queue_by_attention ON queue (attention_ms) WHERE held = 0;
+CREATE INDEX queue_by_outgoing ON queue (outgoing);
+
+-- Recipients elsewhere that an account has written to on a day (days of the wall's clock, UTC).
+CREATE TABLE sent (
+    account INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    recipients INTEGER NOT NULL,
+    PRIMARY KEY (account, day)
+) WITHOUT ROWID;
+
+-- MTA-STS policies seen (RFC 8461).
+CREATE TABLE sts_policy (
+    domain TEXT PRIMARY KEY,
+    id BLOB NOT NULL,
+    policy BLOB NOT NULL,
+    fetched_ms INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Sessions of a day (UTC), counted for TLS reports (RFC 8460 §4). result is empty for success.
+CREATE TABLE tls_result (
+    day INTEGER NOT NULL,
+    domain TEXT NOT NULL,
+    policy_type INTEGER NOT NULL,
+    policy BLOB NOT NULL,
+    mx TEXT NOT NULL,
+    result TEXT NOT NULL,
+    receiving_ip TEXT NOT NULL,
+    sending_ip TEXT NOT NULL,
+    words BLOB NOT NULL,
+    sessions INTEGER NOT NULL,
+    PRIMARY KEY (day, domain, policy_type, policy, mx, result, receiving_ip, sending_ip)
+) WITHOUT ROWID;
 
 -- Accepted, but the client has not shown yet that the 250 reached it (RFC 1047).
 CREATE TABLE unconfirmed (

@@ -28,7 +28,7 @@ static enum status_code last_body(struct writer *w, const struct purge_row *row,
                "AND NOT EXISTS (SELECT 1 FROM entry WHERE email = $email "
                "AND (mailbox <> $mailbox OR uid <> $uid)) "
                "AND NOT EXISTS (SELECT 1 FROM email o WHERE o.body = e.body AND o.id <> $email) "
-               "AND NOT EXISTS (SELECT 1 FROM queue WHERE body = e.body)");
+               "AND NOT EXISTS (SELECT 1 FROM outgoing WHERE body = e.body)");
     query_bind_int(q, "$email", (int64_t)row->email);
     query_bind_int(q, "$mailbox", (int64_t)row->mailbox);
     query_bind_int(q, "$uid", row->uid);
