@@ -52,6 +52,15 @@
 /* A body slower than this many octets a second, averaged from its first minute on: 421 4.4.2. */
 #define LIMIT_SMTP_BODY_RATE_MIN 100
 
+/* ---- SMTP and LMTP, client ------------------------------------------------------------------ */
+
+/*
+ * A reply, all its lines together (RFC 5321 §4.5.3.1.5 asks for 512 octets a line; RFC 4954 §4 for
+ * 12,288 in a challenge), and its lines. More: the connection is given up.
+ */
+#define LIMIT_SMTP_REPLY_SIZE  (16 * 1024)
+#define LIMIT_SMTP_REPLY_LINES 200
+
 /* ---- Connections -------------------------------------------------------------------------- */
 
 /* Open connections of one listener kind from one IPv4 address or IPv6 /64: 421 4.7.0, close. */

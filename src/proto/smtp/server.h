@@ -11,6 +11,7 @@
 #include "base/str.h"
 #include "base/text.h"
 #include "mail/address.h"
+#include "proto/smtp/envelope.h"
 #include "proto/smtp/reply.h"
 
 /*
@@ -93,12 +94,6 @@ struct smtp_listener {
 
     struct smtp_limits limits;
     struct smtp_counts *counts; /* NULL: not counted */
-};
-
-enum smtp_body_type {
-    SMTP_BODY_7BIT,
-    SMTP_BODY_8BITMIME,  /* RFC 6152 */
-    SMTP_BODY_BINARYMIME /* RFC 3030: NUL and bare CR and LF are content */
 };
 
 enum smtp_auth_failure {
