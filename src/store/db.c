@@ -314,7 +314,7 @@ static enum status_code create_schema(struct db *db)
         status = exec(db, schema_sql);
     if (status == STATUS_OK)
         status = exec(db, "INSERT INTO meta VALUES ('epoch', 1);"
-                          "INSERT INTO counter VALUES (1, 1, 0, 0);"
+                          "INSERT INTO counter VALUES (1, 1, 0, 0, 0, 0);"
                           "PRAGMA application_id = 0x506f7374;"
                           "PRAGMA user_version = 2");
     if (status == STATUS_OK)

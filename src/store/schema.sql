@@ -10,12 +10,14 @@ CREATE TABLE meta (
     value INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- One row, rewritten once a transaction.
+-- One row, rewritten once a transaction. waiting: rows of queue; held: those of them with held = 1.
 CREATE TABLE counter (
     id INTEGER PRIMARY KEY,
     next_id INTEGER NOT NULL,
     commit_number INTEGER NOT NULL,
-    uidvalidity INTEGER NOT NULL
+    uidvalidity INTEGER NOT NULL,
+    waiting INTEGER NOT NULL DEFAULT 0,
+    held INTEGER NOT NULL DEFAULT 0
 );
 
 ---- Directory ----------------------------------------------------------------------------------
