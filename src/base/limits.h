@@ -171,6 +171,35 @@
 #define LIMIT_ALIAS_DEPTH     10
 #define LIMIT_ALIAS_ADDRESSES 2000
 
+/* ---- The way out ---------------------------------------------------------------------------- */
+
+/*
+ * Hosts of a destination that are looked up, and addresses of one that are tried: a zone with
+ * thousands of them costs no more than that. What is over it is left out, the worst preference
+ * first.
+ */
+#define LIMIT_ROUTE_HOSTS     16
+#define LIMIT_ROUTE_ADDRESSES 8
+
+/* How long a message is tried (RFC 5321 §4.5.4.1 asks for 4 to 5 days): 5.4.7. */
+#define LIMIT_QUEUE_LIFETIME_MS (5LL * 24 * 60 * 60 * 1000)
+
+/* When a sender who wants to know (RFC 3461 DELAY) is told that it takes longer. */
+#define LIMIT_QUEUE_DELAY_NOTICE_MS (4 * 60 * 60 * 1000)
+
+/* Times of the retry schedule that a configuration may have. */
+#define LIMIT_QUEUE_RETRIES 32
+
+/* Connections to other servers: all, and to one destination when it takes them well. */
+#define LIMIT_OUTBOUND_CONNECTIONS                 500
+#define LIMIT_OUTBOUND_CONNECTIONS_PER_DESTINATION 20
+
+/* Messages over one connection before a new one is made. */
+#define LIMIT_OUTBOUND_MESSAGES_PER_CONNECTION 100
+
+/* Recipients elsewhere of one account and day: what is over it is held for the operator. */
+#define LIMIT_OUTBOUND_RECIPIENTS_PER_DAY 2000
+
 /* ---- Between roles ------------------------------------------------------------------------ */
 
 /* A frame between roles. Larger ends the channel: only a broken or hostile role sends it. */

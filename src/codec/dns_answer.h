@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/dns.h"
 #include "base/str.h"
 
 /*
@@ -17,8 +18,6 @@ struct dns_answer {
     size_t at;
     unsigned left;
 };
-
-enum dns_type { DNS_A = 1, DNS_CNAME = 5, DNS_PTR = 12, DNS_AAAA = 28 };
 
 struct dns_record {
     uint16_t type;

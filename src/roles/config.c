@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "roles/config_read.h"
 
+#define MINUTE UINT64_C(60000)
+
 const char *listen_kind_name(enum listen_kind kind)
 {
     static const char *const names[LISTEN_KINDS] = {
@@ -20,21 +22,13 @@ bool listen_kind_is_tls(enum listen_kind kind)
     return kind == LISTEN_SUBMISSIONS || kind == LISTEN_IMAPS || kind == LISTEN_POP3S;
 }
 
-static bool network_has(const struct config_network *network, const uint8_t octets[16])
+const struct config_policy *config_policy_of(const struct config *c, struct str domain)
 {
-    size_t whole = network->prefix_len / 8;
-    unsigned left = network->prefix_len % 8;
-    if (memcmp(network->octets, octets, whole) != 0)
-        return false;
-    return left == 0 || (network->octets[whole] ^ octets[whole]) >> (8 - left) == 0;
-}
-
-bool config_networks_have(const struct config_networks *networks, const uint8_t octets[16])
-{
-    for (size_t i = 0; i < networks->count; i++)
-        if (network_has(&networks->list[i], octets))
-            return true;
-    return false;
+    for (size_t i = 0; i < c->policy_count; i++)
+        for (size_t j = 0; j < c->policies[i].domain_count; j++)
+            if (route_pattern_matches(c->policies[i].domains[j], domain))
+                return &c->policies[i];
+    return NULL;
 }
 
 /* ---- Defaults ----------------------------------------------------------------------------- */
@@ -61,6 +55,35 @@ static const struct config_limits default_limits = {
     .pop3_idle_ms = LIMIT_POP3_IDLE_MS,
 };
 
+/* Quick at first, for greylisting; then slower and slower. */
+static uint64_t default_retry_ms[] = {1 * MINUTE,  5 * MINUTE,   10 * MINUTE, 30 * MINUTE,
+                                      60 * MINUTE, 120 * MINUTE, 240 * MINUTE};
+
+/* Addresses that lead back to this machine: 0.0.0.0/8, 127.0.0.0/8, ::1. */
+static struct network default_refused[] = {
+    {{[10] = 0xFF, [11] = 0xFF}, 96 + 8},
+    {{[10] = 0xFF, [11] = 0xFF, [12] = 127}, 96 + 8},
+    {{[15] = 1}, 128},
+};
+
+static const struct config_outbound default_outbound = {
+    .enabled = true,
+    .lifetime_ms = LIMIT_QUEUE_LIFETIME_MS,
+    .delay_notice_ms = LIMIT_QUEUE_DELAY_NOTICE_MS,
+    .retry_ms = default_retry_ms,
+    .retry_count = sizeof default_retry_ms / sizeof default_retry_ms[0],
+    .connections = LIMIT_OUTBOUND_CONNECTIONS,
+    .connections_per_destination = LIMIT_OUTBOUND_CONNECTIONS_PER_DESTINATION,
+    .messages_per_connection = LIMIT_OUTBOUND_MESSAGES_PER_CONNECTION,
+    .recipients_per_day = LIMIT_OUTBOUND_RECIPIENTS_PER_DAY,
+    .port = 25,
+    .refused = {default_refused, sizeof default_refused / sizeof default_refused[0]},
+    .dane = true,
+    .mta_sts = true,
+    .mta_sts_port = 443,
+    .ca_file = STR("/etc/ssl/certs/ca-certificates.crt"),
+};
+
 static void set_defaults(struct config *c)
 {
     *c = (struct config){
@@ -75,6 +98,7 @@ static void set_defaults(struct config *c)
         .log_level = LOG_INFO,
         .retention_expunged_ms = LIMIT_RETENTION_EXPUNGED_MS,
         .limits = default_limits,
+        .outbound = default_outbound,
     };
     for (int role = ROLE_EDGE; role <= ROLE_VAULT; role++)
         c->processes[role] = 1;

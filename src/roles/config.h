@@ -6,10 +6,12 @@
 #include <stdint.h>
 
 #include "base/arena.h"
+#include "base/network.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "codec/conf.h"
 #include "ipc/ipc_messages.h"
+#include "policy/route.h"
 #include "roles/log.h"
 
 /*
@@ -53,19 +55,6 @@ enum listen_at {
     LISTEN_AT_SYSTEMD /* a descriptor that systemd passes by name */
 };
 
-/* IPv4 addresses are mapped into IPv6 (RFC 4291 §2.5.5.2), and so is their prefix_len. */
-struct config_network {
-    uint8_t octets[16];
-    unsigned prefix_len; /* 0 to 128 */
-};
-
-struct config_networks {
-    struct config_network *list;
-    size_t count;
-};
-
-bool config_networks_have(const struct config_networks *networks, const uint8_t octets[16]);
-
 /* One for each address of a `listen`; its index is its number between roles. */
 struct config_listener {
     enum listen_kind kind;
@@ -76,8 +65,8 @@ struct config_listener {
     struct str where; /* as written: "127.0.0.1:25", "systemd:smtp" */
     enum listen_tls tls;
     bool normalise_line_ends;
-    struct config_networks proxy_from; /* who begins with a PROXY header, and must */
-    int line, column;                  /* in the file, for messages */
+    struct networks proxy_from; /* who begins with a PROXY header, and must */
+    int line, column;           /* in the file, for messages */
 };
 
 /* ---- The rest ------------------------------------------------------------------------------- */
@@ -105,6 +94,39 @@ struct config_resolver {
     size_t stub_count;
     struct str *nodefault; /* zones that libunbound would answer by itself */
     size_t nodefault_count;
+    struct str *trust_anchors; /* files with keys of zones, besides the root's */
+    size_t trust_anchor_count;
+};
+
+/* The way out. Routes: struct route_rule of policy/route.h. */
+struct config_outbound {
+    bool enabled; /* false: all mail for elsewhere is refused */
+    uint64_t lifetime_ms;
+    uint64_t delay_notice_ms;
+    uint64_t *retry_ms; /* after the first failure, the second, ...; the last one is repeated */
+    size_t retry_count;
+    uint64_t connections;
+    uint64_t connections_per_destination;
+    uint64_t messages_per_connection;
+    uint64_t recipients_per_day; /* of an account; 0: no limit */
+    uint64_t port;
+    bool has_source_ipv4, has_source_ipv6;
+    uint8_t source_ipv4[16], source_ipv6[16];
+    struct networks refused; /* never connected to for "dns:" and "literal:" destinations */
+    bool dane;
+    bool mta_sts;
+    uint64_t mta_sts_port;
+    struct str ca_file;
+};
+
+/* For mail to recipients in some domains, however it goes. */
+struct config_policy {
+    struct str *domains; /* patterns, see route_pattern_matches */
+    size_t domain_count;
+    bool has_tls;
+    enum route_tls tls;
+    uint64_t connections;     /* to such a destination; 0: as for others */
+    uint64_t rate_per_minute; /* messages; 0: no limit */
 };
 
 /* Special uses as RFC 6154 §2 has them, without the backslash, in lower case; may be empty. */
@@ -149,9 +171,11 @@ struct config {
     bool log_json;
     enum log_level log_level;
     uint64_t retention_expunged_ms;
-    struct config_networks trust;
+    struct networks trust;
+    struct networks relay_from; /* clients of an mx listener who may send to anywhere */
     struct config_resolver resolver;
     struct config_limits limits;
+    struct config_outbound outbound;
 
     struct config_certificate *certificates;
     size_t certificate_count;
@@ -159,7 +183,13 @@ struct config {
     size_t listener_count;
     struct config_mailbox *mailboxes; /* of a new account, besides INBOX */
     size_t mailbox_count;
+    struct route_rules routes; /* policy/route.h */
+    struct config_policy *policies;
+    size_t policy_count;
 };
+
+/* The first policy that has a domain (A-labels, lower case), or NULL. */
+const struct config_policy *config_policy_of(const struct config *c, struct str domain);
 
 /* What an arena for config_parse should have; a larger file is refused. */
 enum { CONFIG_TEXT_SIZE_MAX = 256 * 1024, CONFIG_ARENA_SIZE = 16 * 1024 * 1024 };

@@ -91,13 +91,13 @@ static void set_path(struct config_reader *r, const struct config_directive *row
 
 /* Appends each argument. */
 static void add_networks(struct config_reader *r, const struct conf_directive *given,
-                         struct config_networks *networks)
+                         struct networks *networks)
 {
     for (size_t i = 1; i < given->word_count; i++) {
-        struct config_network network = {0};
+        struct network network = {0};
         if (!is_right(r, given, i, config_value_network(argument(given, i), &network)))
             continue;
-        struct config_network *list = config_grow(r, networks->list, networks->count, sizeof *list);
+        struct network *list = config_grow(r, networks->list, networks->count, sizeof *list);
         if (!list)
             return;
         networks->list = list;
@@ -108,7 +108,7 @@ static void add_networks(struct config_reader *r, const struct conf_directive *g
 static void set_networks(struct config_reader *r, const struct config_directive *row,
                          const struct conf_directive *given)
 {
-    add_networks(r, given, (struct config_networks *)field(r, row));
+    add_networks(r, given, (struct networks *)field(r, row));
 }
 
 /* ---- log -------------------------------------------------------------------------------- */

@@ -142,10 +142,10 @@ static void listeners_are_read_with_their_kind_and_block(void **state)
     assert_int_equal(l[4].tls, LISTEN_TLS_REQUIRED);
     assert_int_equal(l[5].tls, LISTEN_TLS_NO);
     assert_int_equal(l[6].tls, LISTEN_TLS_NO);
-    assert_true(config_networks_have(&l[0].proxy_from,
-                                     (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0A\1\2\3"));
-    assert_false(config_networks_have(&l[0].proxy_from,
-                                      (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0B\1\2\3"));
+    assert_true(
+        networks_have(&l[0].proxy_from, (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0A\1\2\3"));
+    assert_false(
+        networks_have(&l[0].proxy_from, (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0B\1\2\3"));
     release(&r);
 }
 

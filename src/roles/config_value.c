@@ -88,7 +88,7 @@ const char *config_value_address(struct str word, uint8_t ret_octets[16])
     return NULL;
 }
 
-static bool has_bits_behind(const struct config_network *network)
+static bool has_bits_behind(const struct network *network)
 {
     for (unsigned bit = network->prefix_len; bit < 128; bit++)
         if (network->octets[bit / 8] & (0x80u >> bit % 8))
@@ -96,9 +96,9 @@ static bool has_bits_behind(const struct config_network *network)
     return false;
 }
 
-const char *config_value_network(struct str word, struct config_network *ret_network)
+const char *config_value_network(struct str word, struct network *ret_network)
 {
-    struct config_network network = {.prefix_len = 128};
+    struct network network = {.prefix_len = 128};
     ptrdiff_t slash = str_find_byte(word, '/');
     struct str address = slash < 0 ? word : str_sub(word, 0, (size_t)slash);
     bool ipv4 = read_ipv4(address, network.octets);

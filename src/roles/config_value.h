@@ -25,7 +25,7 @@ const char *config_value_yes_no(struct str word, bool *ret_yes);
 const char *config_value_address(struct str word, uint8_t ret_octets[16]);
 
 /* "10.0.0.0/8", "2001:db8::/32", or a single address. */
-const char *config_value_network(struct str word, struct config_network *ret_network);
+const char *config_value_network(struct str word, struct network *ret_network);
 
 /* "192.0.2.1:25", "[2001:db8::1]:25", "*:25", "systemd:NAME": fills in at, octets, port and so on.
  */

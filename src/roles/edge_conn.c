@@ -473,7 +473,7 @@ static void ask_name(struct edge_conn *conn)
 {
     const struct config *config = &conn->settings->config;
     if (!config->reverse_dns || conn->kind != LISTEN_MX ||
-        config_networks_have(&config->trust, conn->address.octets))
+        networks_have(&config->trust, conn->address.octets))
         return;
     static const uint8_t mapped[12] = {[10] = 0xFF, [11] = 0xFF};
     bool is_v4 = memcmp(conn->address.octets, mapped, sizeof mapped) == 0;
@@ -492,7 +492,7 @@ static bool admit(struct edge_conn *conn)
     };
     struct log_line line;
     size_t written;
-    if (config_networks_have(&config->trust, conn->address.octets))
+    if (networks_have(&config->trust, conn->address.octets))
         return true;
     enum edge_verdict verdict =
         edge_admit_open(conn->edge->admit, conn->address, conn->kind, &limits, edge_conn_now(conn));
@@ -540,7 +540,7 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
     stream_open(&conn->stream, role_loop(edge->role), fd, on_ready, conn);
     timer_init(&conn->timer, role_loop(edge->role), on_timer, conn);
     hook_init(&conn->end, on_end, conn);
-    if (config_networks_have(&l->proxy_from, conn->address.octets)) {
+    if (networks_have(&l->proxy_from, conn->address.octets)) {
         conn->state = EDGE_CONN_PROXY;
         conn->proxy_size = PROXY2_HEAD_SIZE;
         conn->deadline_ms = edge_conn_now(conn).mono_ms + LIMIT_HANDSHAKE_MS;

@@ -362,7 +362,7 @@ static void take_peer(struct exchange *x, struct str peer)
     }
     struct str bytes = socket_address_bytes(&x->peer);
     memcpy(octets + 16 - bytes.len, bytes.ptr, bytes.len);
-    x->throttled = !config_networks_have(&x->keeper->config.trust, octets);
+    x->throttled = !networks_have(&x->keeper->config.trust, octets);
 }
 
 static struct sasl_server *new_sasl(const struct keeper *k, enum sasl_mechanism mechanism,
