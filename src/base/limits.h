@@ -165,6 +165,25 @@
 /* Targets of one alias. */
 #define LIMIT_ALIAS_TARGETS 1000
 
+/* ---- Queue -------------------------------------------------------------------------------- */
+
+/* Rows of the queue that couriers hold at once: what is being delivered is all that costs memory.
+ */
+#define LIMIT_QUEUE_LEASES 50000
+
+/* Octets of a remote's words that are kept of an attempt. */
+#define LIMIT_QUEUE_WORDS_SIZE 1024
+
+/* Octets of a destination's name: "route:", "dns:" or "literal:" and a name. */
+#define LIMIT_DESTINATION_SIZE 300
+
+/* How long an MTA-STS policy is kept that nobody has fetched anew (max_age is a year at most).
+ */
+#define LIMIT_STS_POLICY_MS (366LL * 24 * 60 * 60 * 1000)
+
+/* How long something is known of a destination that nothing waits for. */
+#define LIMIT_DESTINATION_MS (7LL * 24 * 60 * 60 * 1000)
+
 /* ---- Recipients --------------------------------------------------------------------------- */
 
 /* How deep aliases may lead to aliases, and to how many addresses in all: 550 5.2.4. */

@@ -11,7 +11,7 @@
  * sender's thousands of messages delay nobody else's few: who has sent more than a burst in a short
  * time joins the third lane, until the rest of the world has caught up.
  *
- *     0  urgent: a priority above 0 (RFC 6710)
+ *     0  urgent: a priority above 0 (MT-PRIORITY)
  *     1  usual
  *     2  a sender over its burst, or a priority below 0
  */
