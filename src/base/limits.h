@@ -81,6 +81,21 @@
 /* The name of a client's address, asked of servers that strangers chose: then it has none. */
 #define LIMIT_REVERSE_NAME_MS 5000
 
+/* ---- The way out --------------------------------------------------------------------------- */
+
+/* Questions to name servers under way in a courier: more fail, as if no server had answered. */
+#define LIMIT_RESOLVER_QUESTIONS 20000
+
+/* A question of the way out: then the destination waits. */
+#define LIMIT_DNS_MS (30 * 1000)
+
+/* A connection in the making: then the next address is tried. */
+#define LIMIT_CONNECT_MS (30 * 1000)
+
+/* An MTA-STS policy: its size, and how long its fetching may take (RFC 8461 §3.2, §3.3). */
+#define LIMIT_FETCH_SIZE (64 * 1024)
+#define LIMIT_FETCH_MS   (60 * 1000)
+
 /* ---- IMAP and POP3 ------------------------------------------------------------------------ */
 
 /*

@@ -122,8 +122,8 @@ static bool target_host(const struct dns_answer *a, size_t at, struct buf *out)
     return dns_answer_host(a->packet, at, out) && !out->failed;
 }
 
-bool dns_record_mx(const struct dns_answer *a, const struct dns_record *r,
-                   uint16_t *ret_preference, struct buf *host)
+bool dns_record_mx(const struct dns_answer *a, const struct dns_record *r, uint16_t *ret_preference,
+                   struct buf *host)
 {
     if (r->data.len <= MX_HEAD_SIZE || !target_host(a, r->data_at + MX_HEAD_SIZE, host))
         return false;

@@ -43,8 +43,8 @@ bool dns_answer_host(struct str packet, size_t at, struct buf *out);
  * The fields of a record of that type; false where it is malformed. Host names are appended to the
  * buf as dns_answer_host does; the root (".": RFC 7505 §3, RFC 2782) appends nothing.
  */
-bool dns_record_mx(const struct dns_answer *a, const struct dns_record *r,
-                   uint16_t *ret_preference, struct buf *host);
+bool dns_record_mx(const struct dns_answer *a, const struct dns_record *r, uint16_t *ret_preference,
+                   struct buf *host);
 
 struct dns_srv {
     uint16_t priority, weight, port;

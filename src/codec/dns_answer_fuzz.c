@@ -1,5 +1,6 @@
 #include "base/bug.h"
 #include "codec/dns_answer.h"
+#include "codec/dns_facts.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -22,8 +23,23 @@ static void read_fields(const struct dns_answer *a, const struct dns_record *r, 
         invariant(tlsa.data.len + 3 == r->data.len);
 }
 
+static void read_facts(struct str packet)
+{
+    static const enum dns_type types[] = {DNS_A,   DNS_CNAME, DNS_PTR, DNS_MX,
+                                          DNS_TXT, DNS_AAAA,  DNS_SRV, DNS_TLSA};
+    struct arena arena;
+    arena_init(&arena, 100000);
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+        struct dns_facts facts = {0};
+        if (dns_facts_read(packet, STR("a.test"), types[i], &arena, &facts))
+            invariant(facts.row_count <= DNS_FACTS_ROWS_MAX);
+        arena_reset(&arena);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    read_facts(str_make(data, size));
     struct dns_answer a;
     struct dns_record record;
     struct buf name;

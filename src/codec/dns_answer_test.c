@@ -79,7 +79,8 @@ static void reverse_names_are_made_for_both_families(void **state)
     buf_release(&name);
 }
 
-/* a.test MX, through two aliases: an MX, a null MX, an SRV, a TLSA and a TXT, all of a.test's end. */
+/* a.test MX, through two aliases: an MX, a null MX, an SRV, a TLSA and a TXT, all of a.test's end.
+ */
 static const struct str fields_packet =
     STR("\0\7\x81\x80\0\1\0\7\0\0\0\0"
         "\1a\4test\0\0\x0f\0\1"
