@@ -221,6 +221,9 @@
 /* When a sender who wants to know (RFC 3461 DELAY) is told that it takes longer. */
 #define LIMIT_QUEUE_DELAY_NOTICE_MS (4 * 60 * 60 * 1000)
 
+/* The longest that nobody goes to a destination that could not be reached. */
+#define LIMIT_DESTINATION_RETRY_MS (60 * 60 * 1000)
+
 /* Times of the retry schedule that a configuration may have. */
 #define LIMIT_QUEUE_RETRIES 32
 
