@@ -45,9 +45,9 @@ struct route_place {
 
 struct route_rule {
     struct str name;
-    const struct str *domains; /* "example.org", ".example.org" (what is below it), "*" */
+    struct str *domains; /* "example.org", ".example.org" (what is below it), "*" */
     size_t domain_count;
-    const struct route_place *places; /* in the order to try them */
+    struct route_place *places; /* in the order to try them */
     size_t place_count;
     enum route_lookup lookup;
     struct str service; /* "smtp" asks for _smtp._tcp.HOST */
@@ -57,7 +57,7 @@ struct route_rule {
 };
 
 struct route_rules {
-    const struct route_rule *list;
+    struct route_rule *list;
     size_t count;
 };
 

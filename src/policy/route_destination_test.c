@@ -1,9 +1,9 @@
 #include "base/testing.h"
 #include "policy/route.h"
 
-static const struct str smart_domains[] = {STR("example.com"), STR(".example.com")};
-static const struct str all_domains[] = {STR("*")};
-static const struct route_rule list[] = {
+static struct str smart_domains[] = {STR("example.com"), STR(".example.com")};
+static struct str all_domains[] = {STR("*")};
+static struct route_rule list[] = {
     {.name = STR("smart"), .domains = smart_domains, .domain_count = 2},
     {.name = STR("rest"), .domains = all_domains, .domain_count = 1},
 };

@@ -13,11 +13,18 @@
  * How directives become a struct config. What directives there are, with their arguments and where
  * they may stand, is the table in config_table.c; this is what walks over it.
  */
+struct config_route_block {
+    struct route_rule rule;
+    bool has_tls;
+};
+
 struct config_reader {
     struct arena *arena;
     struct conf_errors *errors;
     struct config *config;
     struct config_listener *listener; /* inside a `listen` block: what its addresses become */
+    struct config_route_block *route; /* inside a `route` block */
+    struct config_policy *policy;     /* inside a `policy` block */
     bool no_memory;
 };
 

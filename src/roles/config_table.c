@@ -1,115 +1,15 @@
 #include <stddef.h>
 
+#include "roles/config_outbound.h"
 #include "roles/config_read.h"
+#include "roles/config_set.h"
 #include "roles/config_value.h"
 
 enum {
-    PATH_LEN_MAX = 4095,
     SOCKET_PATH_LEN_MAX = 107, /* sun_path of unix(7) */
     LISTENERS_MAX = 256,
     MAILBOXES_MAX = 64
 };
-
-static struct str argument(const struct conf_directive *given, size_t word)
-{
-    return given->words[word].text;
-}
-
-/* Says what is wrong with a word, if anything; true where nothing is. */
-static bool is_right(struct config_reader *r, const struct conf_directive *given, size_t word,
-                     const char *wrong)
-{
-    if (wrong)
-        config_wrong_word(r, given, word, wrong);
-    return !wrong;
-}
-
-/* ---- General setters: the field at the row's offset ----------------------------------------- */
-
-static void *field(struct config_reader *r, const struct config_directive *row)
-{
-    return (char *)r->config + row->offset;
-}
-
-static void set_in_range(struct config_reader *r, const struct config_directive *row,
-                         const struct conf_directive *given, uint64_t value)
-{
-    if (value < row->min)
-        config_wrong_word(r, given, 1, "is less than this may be");
-    else if (value > row->max)
-        config_wrong_word(r, given, 1, "is more than this may be");
-    else
-        *(uint64_t *)field(r, row) = value;
-}
-
-static void set_count(struct config_reader *r, const struct config_directive *row,
-                      const struct conf_directive *given)
-{
-    uint64_t value;
-    if (str_to_u64(argument(given, 1), UINT64_MAX, &value))
-        set_in_range(r, row, given, value);
-    else
-        config_wrong_word(r, given, 1, "is no number");
-}
-
-static void set_size(struct config_reader *r, const struct config_directive *row,
-                     const struct conf_directive *given)
-{
-    uint64_t value;
-    if (is_right(r, given, 1, config_value_size(argument(given, 1), &value)))
-        set_in_range(r, row, given, value);
-}
-
-static void set_duration(struct config_reader *r, const struct config_directive *row,
-                         const struct conf_directive *given)
-{
-    uint64_t value;
-    if (is_right(r, given, 1, config_value_duration(argument(given, 1), &value)))
-        set_in_range(r, row, given, value);
-}
-
-static void set_yes_no(struct config_reader *r, const struct config_directive *row,
-                       const struct conf_directive *given)
-{
-    is_right(r, given, 1, config_value_yes_no(argument(given, 1), (bool *)field(r, row)));
-}
-
-static void set_domain(struct config_reader *r, const struct config_directive *row,
-                       const struct conf_directive *given)
-{
-    struct str *name = (struct str *)field(r, row);
-    is_right(r, given, 1, config_value_domain(r->arena, argument(given, 1), name));
-}
-
-/* An absolute path of at most row->max bytes. */
-static void set_path(struct config_reader *r, const struct config_directive *row,
-                     const struct conf_directive *given)
-{
-    struct str *path = (struct str *)field(r, row);
-    is_right(r, given, 1, config_value_path(argument(given, 1), (size_t)row->max, path));
-}
-
-/* Appends each argument. */
-static void add_networks(struct config_reader *r, const struct conf_directive *given,
-                         struct networks *networks)
-{
-    for (size_t i = 1; i < given->word_count; i++) {
-        struct network network = {0};
-        if (!is_right(r, given, i, config_value_network(argument(given, i), &network)))
-            continue;
-        struct network *list = config_grow(r, networks->list, networks->count, sizeof *list);
-        if (!list)
-            return;
-        networks->list = list;
-        list[networks->count++] = network;
-    }
-}
-
-static void set_networks(struct config_reader *r, const struct config_directive *row,
-                         const struct conf_directive *given)
-{
-    add_networks(r, given, (struct networks *)field(r, row));
-}
 
 /* ---- log -------------------------------------------------------------------------------- */
 
@@ -117,8 +17,8 @@ static void set_log_format(struct config_reader *r, const struct config_directiv
                            const struct conf_directive *given)
 {
     (void)row;
-    bool json = str_eq(argument(given, 1), STR("json"));
-    if (json || str_eq(argument(given, 1), STR("logfmt")))
+    bool json = str_eq(config_argument(given, 1), STR("json"));
+    if (json || str_eq(config_argument(given, 1), STR("logfmt")))
         r->config->log_json = json;
     else
         config_wrong_word(r, given, 1, "is neither logfmt nor json");
@@ -134,7 +34,7 @@ static void set_log_level(struct config_reader *r, const struct config_directive
         {"debug", LOG_DEBUG}, {"info", LOG_INFO}, {"warn", LOG_WARN}, {"error", LOG_ERROR}};
     (void)row;
     for (size_t i = 0; i < sizeof levels / sizeof levels[0]; i++) {
-        if (str_eq(argument(given, 1), str_from_c(levels[i].name))) {
+        if (str_eq(config_argument(given, 1), str_from_c(levels[i].name))) {
             r->config->log_level = levels[i].level;
             return;
         }
@@ -152,30 +52,34 @@ static const struct config_directive log_directives[] = {
 #define LIMIT(field) offsetof(struct config, limits.field)
 #define KIB          (UINT64_C(1) << 10)
 #define GIB          (UINT64_C(1) << 30)
-#define SECOND       UINT64_C(1000)
-#define DAY          (86400 * SECOND)
 
 static const struct config_directive limits_directives[] = {
-    {"message-size", 1, 1, false, set_size, LIMIT(message_size), 64 * KIB, 2 * GIB},
-    {"line-size", 1, 1, false, set_size, LIMIT(text_line_size), 1000, 16 * 1024 * KIB},
-    {"recipients", 1, 1, false, set_count, LIMIT(recipients), 1, 100000},
-    {"received", 1, 1, false, set_count, LIMIT(received_count), 10, 1000},
-    {"errors", 1, 1, false, set_count, LIMIT(errors), 1, 100000},
-    {"unknown-recipients", 1, 1, false, set_count, LIMIT(unknown_recipients), 0, 100000},
-    {"tarpit", 1, 1, false, set_duration, LIMIT(tarpit_ms), 0, 300 * SECOND},
-    {"transactions", 1, 1, false, set_count, LIMIT(transactions), 1, 1000000},
-    {"body-rate", 1, 1, false, set_size, LIMIT(body_rate_min), 0, GIB},
-    {"connections", 1, 1, false, set_count, LIMIT(connections), 1, 1000000},
-    {"connections-per-address", 1, 1, false, set_count, LIMIT(connections_per_address), 1, 1000000},
-    {"connection-rate", 1, 1, false, set_count, LIMIT(connection_rate_per_minute), 1, 1000000},
-    {"bodies-in-flight", 1, 1, false, set_size, LIMIT(bodies_in_flight_size), 1024 * KIB,
+    {"message-size", 1, 1, false, config_set_size, LIMIT(message_size), 64 * KIB, 2 * GIB},
+    {"line-size", 1, 1, false, config_set_size, LIMIT(text_line_size), 1000, 16 * 1024 * KIB},
+    {"recipients", 1, 1, false, config_set_count, LIMIT(recipients), 1, 100000},
+    {"received", 1, 1, false, config_set_count, LIMIT(received_count), 10, 1000},
+    {"errors", 1, 1, false, config_set_count, LIMIT(errors), 1, 100000},
+    {"unknown-recipients", 1, 1, false, config_set_count, LIMIT(unknown_recipients), 0, 100000},
+    {"tarpit", 1, 1, false, config_set_duration, LIMIT(tarpit_ms), 0, 300 * CONFIG_SECOND},
+    {"transactions", 1, 1, false, config_set_count, LIMIT(transactions), 1, 1000000},
+    {"body-rate", 1, 1, false, config_set_size, LIMIT(body_rate_min), 0, GIB},
+    {"connections", 1, 1, false, config_set_count, LIMIT(connections), 1, 1000000},
+    {"connections-per-address", 1, 1, false, config_set_count, LIMIT(connections_per_address), 1,
+     1000000},
+    {"connection-rate", 1, 1, false, config_set_count, LIMIT(connection_rate_per_minute), 1,
+     1000000},
+    {"bodies-in-flight", 1, 1, false, config_set_size, LIMIT(bodies_in_flight_size), 1024 * KIB,
      1024 * GIB},
-    {"handshake-time", 1, 1, false, set_duration, LIMIT(handshake_ms), SECOND, 600 * SECOND},
-    {"login-time", 1, 1, false, set_duration, LIMIT(login_ms), SECOND, 3600 * SECOND},
-    {"login-failures", 1, 1, false, set_count, LIMIT(login_failures), 1, 100},
-    {"idle-time", 1, 1, false, set_duration, LIMIT(smtp_idle_ms), SECOND, DAY},
-    {"imap-idle-time", 1, 1, false, set_duration, LIMIT(imap_idle_ms), SECOND, DAY},
-    {"pop3-idle-time", 1, 1, false, set_duration, LIMIT(pop3_idle_ms), SECOND, DAY},
+    {"handshake-time", 1, 1, false, config_set_duration, LIMIT(handshake_ms), CONFIG_SECOND,
+     600 * CONFIG_SECOND},
+    {"login-time", 1, 1, false, config_set_duration, LIMIT(login_ms), CONFIG_SECOND,
+     3600 * CONFIG_SECOND},
+    {"login-failures", 1, 1, false, config_set_count, LIMIT(login_failures), 1, 100},
+    {"idle-time", 1, 1, false, config_set_duration, LIMIT(smtp_idle_ms), CONFIG_SECOND, CONFIG_DAY},
+    {"imap-idle-time", 1, 1, false, config_set_duration, LIMIT(imap_idle_ms), CONFIG_SECOND,
+     CONFIG_DAY},
+    {"pop3-idle-time", 1, 1, false, config_set_duration, LIMIT(pop3_idle_ms), CONFIG_SECOND,
+     CONFIG_DAY},
 };
 
 /* ---- resolver --------------------------------------------------------------------------- */
@@ -186,7 +90,8 @@ static void add_servers(struct config_reader *r, const struct conf_directive *gi
 {
     for (; word < given->word_count; word++) {
         struct config_server server = {0};
-        if (!is_right(r, given, word, config_value_server(argument(given, word), &server)))
+        if (!config_is_right(r, given, word,
+                             config_value_server(config_argument(given, word), &server)))
             continue;
         struct config_server *grown = config_grow(r, *list, *count, sizeof *grown);
         if (!grown)
@@ -210,7 +115,8 @@ static void add_stub(struct config_reader *r, const struct config_directive *row
     struct config_resolver *resolver = &r->config->resolver;
     struct config_stub stub = {0};
     (void)row;
-    is_right(r, given, 1, config_value_domain(r->arena, argument(given, 1), &stub.zone));
+    config_is_right(r, given, 1,
+                    config_value_domain(r->arena, config_argument(given, 1), &stub.zone));
     add_servers(r, given, 2, &stub.servers, &stub.server_count);
     struct config_stub *list = config_grow(r, resolver->stubs, resolver->stub_count, sizeof *list);
     if (!list)
@@ -226,7 +132,8 @@ static void add_nodefault(struct config_reader *r, const struct config_directive
     (void)row;
     for (size_t i = 1; i < given->word_count; i++) {
         struct str zone;
-        if (!is_right(r, given, i, config_value_domain(r->arena, argument(given, i), &zone)))
+        if (!config_is_right(r, given, i,
+                             config_value_domain(r->arena, config_argument(given, i), &zone)))
             continue;
         struct str *list =
             config_grow(r, resolver->nodefault, resolver->nodefault_count, sizeof *list);
@@ -237,10 +144,27 @@ static void add_nodefault(struct config_reader *r, const struct config_directive
     }
 }
 
+static void add_trust_anchor(struct config_reader *r, const struct config_directive *row,
+                             const struct conf_directive *given)
+{
+    struct config_resolver *resolver = &r->config->resolver;
+    struct str file;
+    if (!config_is_right(r, given, 1,
+                         config_value_path(config_argument(given, 1), (size_t)row->max, &file)))
+        return;
+    struct str *list =
+        config_grow(r, resolver->trust_anchors, resolver->trust_anchor_count, sizeof *list);
+    if (!list)
+        return;
+    resolver->trust_anchors = list;
+    list[resolver->trust_anchor_count++] = file;
+}
+
 static const struct config_directive resolver_directives[] = {
     {"forward", 1, SIZE_MAX, true, add_forward},
     {"stub", 2, SIZE_MAX, true, add_stub},
     {"nodefault", 1, SIZE_MAX, true, add_nodefault},
+    {"trust-anchor", 1, 1, true, add_trust_anchor, .max = CONFIG_PATH_LEN_MAX},
 };
 
 /* ---- listen ----------------------------------------------------------------------------- */
@@ -249,7 +173,7 @@ static void set_proxy_from(struct config_reader *r, const struct config_directiv
                            const struct conf_directive *given)
 {
     (void)row;
-    add_networks(r, given, &r->listener->proxy_from);
+    config_add_networks(r, given, &r->listener->proxy_from);
 }
 
 static void set_tls(struct config_reader *r, const struct config_directive *row,
@@ -266,7 +190,7 @@ static void set_tls(struct config_reader *r, const struct config_directive *row,
         return;
     }
     for (int i = 0; i <= LISTEN_TLS_REQUIRED; i++) {
-        if (str_eq(argument(given, 1), str_from_c(names[i]))) {
+        if (str_eq(config_argument(given, 1), str_from_c(names[i]))) {
             r->listener->tls = (enum listen_tls)i;
             return;
         }
@@ -284,7 +208,7 @@ static void set_normalise(struct config_reader *r, const struct config_directive
                        "normalise-line-ends: a listener of the kind %s takes no messages",
                        listen_kind_name(r->listener->kind));
     else
-        is_right(r, given, 1, config_value_yes_no(argument(given, 1), yes));
+        config_is_right(r, given, 1, config_value_yes_no(config_argument(given, 1), yes));
 }
 
 static const struct config_directive listen_directives[] = {
@@ -318,7 +242,7 @@ static void add_listeners(struct config_reader *r, const struct config_directive
                           const struct conf_directive *given)
 {
     struct config_listener shared = {.tls = LISTEN_TLS_DEFAULT};
-    if (!find_listen_kind(argument(given, 1), &shared.kind)) {
+    if (!find_listen_kind(config_argument(given, 1), &shared.kind)) {
         config_wrong_word(r, given, 1,
                           "is no kind of listener (mx, submission, submissions, lmtp, imap, imaps, "
                           "pop3, pop3s, metrics)");
@@ -331,7 +255,8 @@ static void add_listeners(struct config_reader *r, const struct config_directive
         struct config_listener listener = shared;
         listener.line = given->words[i].line;
         listener.column = given->words[i].column;
-        if (!is_right(r, given, i, config_value_endpoint(argument(given, i), &listener)))
+        if (!config_is_right(r, given, i,
+                             config_value_endpoint(config_argument(given, i), &listener)))
             continue;
         if (r->config->listener_count == LISTENERS_MAX) {
             config_wrong_word(r, given, i, "is one address too many");
@@ -346,7 +271,7 @@ static void add_listeners(struct config_reader *r, const struct config_directive
 static enum ipc_role find_role(struct config_reader *r, const struct conf_directive *given,
                                unsigned allowed, const char *wrong)
 {
-    enum ipc_role role = ipc_role_find(argument(given, 1));
+    enum ipc_role role = ipc_role_find(config_argument(given, 1));
     if (role != 0 && (allowed & ipc_role_bit(role)))
         return role;
     config_wrong_word(r, given, 1, wrong);
@@ -362,14 +287,15 @@ static void set_user(struct config_reader *r, const struct config_directive *row
                                    "is none of edge, courier, keeper, mailroom, vault");
     (void)row;
     if (role)
-        is_right(r, given, 2, config_value_user(argument(given, 2), &r->config->users[role]));
+        config_is_right(r, given, 2,
+                        config_value_user(config_argument(given, 2), &r->config->users[role]));
 }
 
 static void set_group(struct config_reader *r, const struct config_directive *row,
                       const struct conf_directive *given)
 {
     (void)row;
-    is_right(r, given, 1, config_value_user(argument(given, 1), &r->config->group));
+    config_is_right(r, given, 1, config_value_user(config_argument(given, 1), &r->config->group));
 }
 
 static void set_processes(struct config_reader *r, const struct config_directive *row,
@@ -378,7 +304,7 @@ static void set_processes(struct config_reader *r, const struct config_directive
     enum ipc_role role = find_role(r, given, 1u << ROLE_EDGE | 1u << ROLE_MAILROOM,
                                    "is not edge or mailroom; of the others there is one each");
     uint64_t count;
-    if (!str_to_u64(argument(given, 2), row->max, &count) || count < row->min)
+    if (!str_to_u64(config_argument(given, 2), row->max, &count) || count < row->min)
         config_wrong_word(r, given, 2, "is no number from 1 to 64");
     else if (role)
         r->config->processes[role] = (unsigned)count;
@@ -389,10 +315,12 @@ static void add_certificate(struct config_reader *r, const struct config_directi
 {
     struct config *c = r->config;
     struct config_certificate pair = {0};
-    bool chain = is_right(
-        r, given, 1, config_value_path(argument(given, 1), (size_t)row->max, &pair.chain_file));
-    bool key = is_right(r, given, 2,
-                        config_value_path(argument(given, 2), (size_t)row->max, &pair.key_file));
+    bool chain = config_is_right(
+        r, given, 1,
+        config_value_path(config_argument(given, 1), (size_t)row->max, &pair.chain_file));
+    bool key = config_is_right(
+        r, given, 2,
+        config_value_path(config_argument(given, 2), (size_t)row->max, &pair.key_file));
     struct config_certificate *list =
         config_grow(r, c->certificates, c->certificate_count, sizeof *list);
     if (!list || !chain || !key)
@@ -404,7 +332,7 @@ static void add_certificate(struct config_reader *r, const struct config_directi
 static void set_delimiter(struct config_reader *r, const struct config_directive *row,
                           const struct conf_directive *given)
 {
-    struct str word = argument(given, 1);
+    struct str word = config_argument(given, 1);
     (void)row;
     if (str_eq(word, STR("none")))
         r->config->recipient_delimiter = '\0';
@@ -418,9 +346,9 @@ static void set_retention(struct config_reader *r, const struct config_directive
                           const struct conf_directive *given)
 {
     uint64_t ms;
-    if (!str_eq(argument(given, 1), STR("expunged")))
+    if (!str_eq(config_argument(given, 1), STR("expunged")))
         config_wrong_word(r, given, 1, "is not \"expunged\"");
-    else if (is_right(r, given, 2, config_value_duration(argument(given, 2), &ms))) {
+    else if (config_is_right(r, given, 2, config_value_duration(config_argument(given, 2), &ms))) {
         if (ms > row->max)
             config_wrong_word(r, given, 2, "is more than this may be");
         else
@@ -453,10 +381,11 @@ static void add_mailbox(struct config_reader *r, const struct config_directive *
     struct config *c = r->config;
     struct config_mailbox mailbox = {0};
     (void)row;
-    if (!is_right(r, given, 1, config_value_mailbox(r->arena, argument(given, 1), &mailbox.name)))
+    if (!config_is_right(r, given, 1,
+                         config_value_mailbox(r->arena, config_argument(given, 1), &mailbox.name)))
         return;
     if (given->word_count > 2) {
-        mailbox.use = argument(given, 2);
+        mailbox.use = config_argument(given, 2);
         if (!is_special_use(mailbox.use)) {
             config_wrong_word(r, given, 2, "is none of archive, drafts, junk, sent, trash");
             return;
@@ -483,32 +412,34 @@ static void read_block_only(struct config_reader *r, const struct config_directi
     config_read_block(r, row->block, given->block);
 }
 
-#define TABLE(rows)                                                                                \
-    &(const struct config_table)                                                                   \
-    {                                                                                              \
-        (rows), sizeof(rows) / sizeof((rows)[0])                                                   \
-    }
 #define FIELD(field) offsetof(struct config, field)
 
 static const struct config_directive top_directives[] = {
-    {"hostname", 1, 1, false, set_domain, FIELD(hostname)},
-    {"data", 1, 1, false, set_path, FIELD(data), .max = PATH_LEN_MAX},
-    {"control", 1, 1, false, set_path, FIELD(control), .max = SOCKET_PATH_LEN_MAX},
+    {"hostname", 1, 1, false, config_set_domain, FIELD(hostname)},
+    {"data", 1, 1, false, config_set_path, FIELD(data), .max = CONFIG_PATH_LEN_MAX},
+    {"control", 1, 1, false, config_set_path, FIELD(control), .max = SOCKET_PATH_LEN_MAX},
     {"user", 2, 2, true, set_user},
     {"group", 1, 1, false, set_group},
     {"processes", 2, 2, true, set_processes, .min = 1, .max = 64},
-    {"certificate", 2, 2, true, add_certificate, .max = PATH_LEN_MAX},
-    {"listen", 2, SIZE_MAX, true, add_listeners, .block = TABLE(listen_directives)},
-    {"trust", 1, SIZE_MAX, true, set_networks, FIELD(trust)},
-    {"login-domain", 1, 1, false, set_domain, FIELD(login_domain)},
+    {"certificate", 2, 2, true, add_certificate, .max = CONFIG_PATH_LEN_MAX},
+    {"listen", 2, SIZE_MAX, true, add_listeners, .block = CONFIG_TABLE(listen_directives)},
+    {"trust", 1, SIZE_MAX, true, config_set_networks, FIELD(trust)},
+    {"relay-from", 1, SIZE_MAX, true, config_set_networks, FIELD(relay_from)},
+    {"login-domain", 1, 1, false, config_set_domain, FIELD(login_domain)},
     {"recipient-delimiter", 1, 1, false, set_delimiter},
-    {"reverse-dns", 1, 1, false, set_yes_no, FIELD(reverse_dns)},
+    {"reverse-dns", 1, 1, false, config_set_yes_no, FIELD(reverse_dns)},
     {"default-mailbox", 1, 2, true, add_mailbox},
-    {"retention", 2, 2, false, set_retention, .max = 3650 * DAY},
-    {"log", 0, 0, false, read_block_only, .block = TABLE(log_directives), .block_needed = true},
-    {"resolver", 0, 0, false, read_block_only, .block = TABLE(resolver_directives),
+    {"retention", 2, 2, false, set_retention, .max = 3650 * CONFIG_DAY},
+    {"log", 0, 0, false, read_block_only, .block = CONFIG_TABLE(log_directives),
      .block_needed = true},
-    {"limits", 0, 0, false, read_block_only, .block = TABLE(limits_directives),
+    {"resolver", 0, 0, false, read_block_only, .block = CONFIG_TABLE(resolver_directives),
+     .block_needed = true},
+    {"route", 1, 1, true, config_add_route, .block = &config_route_table, .block_needed = true},
+    {"policy", 1, SIZE_MAX, true, config_add_policy, .block = &config_policy_table,
+     .block_needed = true},
+    {"outbound", 0, 0, false, read_block_only, .block = &config_outbound_table,
+     .block_needed = true},
+    {"limits", 0, 0, false, read_block_only, .block = CONFIG_TABLE(limits_directives),
      .block_needed = true},
 };
 

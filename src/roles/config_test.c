@@ -235,6 +235,162 @@ static void what_belongs_together_is_checked(void **state)
                   "lmtp, imap, imaps, pop3, pop3s, metrics)\n");
 }
 
+static void the_way_out_has_sensible_defaults(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r, "hostname h.test\ndata /d\n");
+    const struct config_outbound *o = &r.config.outbound;
+    assert_true(o->enabled);
+    assert_int_equal(o->lifetime_ms, 5 * 86400000);
+    assert_int_equal(o->delay_notice_ms, 4 * 3600000);
+    assert_int_equal(o->retry_count, 7);
+    assert_int_equal(o->retry_ms[0], 60000);
+    assert_int_equal(o->port, 25);
+    assert_int_equal(o->recipients_per_day, 2000);
+    assert_false(o->has_source_ipv4 || o->has_source_ipv6);
+    assert_true(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 127, 9, 9, 9}));
+    assert_true(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 0, 0, 0, 1}));
+    assert_true(networks_have(&o->refused, (uint8_t[16]){[15] = 1}));
+    assert_false(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 128, 0, 0, 1}));
+    assert_true(o->dane && o->mta_sts);
+    assert_int_equal(r.config.routes.count, 0);
+    assert_int_equal(r.config.relay_from.count, 0);
+    release(&r);
+}
+
+static void the_way_out_is_read(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r, "hostname h.test\ndata /d\nrelay-from 10.0.0.0/8\nrelay-from ::1\n"
+                  "outbound {\n enabled no\n lifetime 2d\n delay-notice 1h\n retry 1s 2m\n"
+                  " connections 9\n connections-per-destination 3\n messages-per-connection 7\n"
+                  " recipients-per-day 0\n port 2525\n source 192.0.2.9 2001:db8::9\n"
+                  " refuse-addresses none\n dane no\n mta-sts no\n mta-sts-port 8443\n"
+                  " ca-file /ca.pem\n}\n"
+                  "resolver {\n trust-anchor /a.key\n trust-anchor /b.key\n}\n"
+                  "policy big.test .big.test {\n tls dane\n connections 4\n rate 600\n}\n"
+                  "policy * {\n rate 60\n}\n");
+    const struct config_outbound *o = &r.config.outbound;
+    assert_false(o->enabled || o->dane || o->mta_sts);
+    assert_int_equal(r.config.relay_from.count, 2);
+    assert_int_equal(o->lifetime_ms, 2 * 86400000);
+    assert_int_equal(o->delay_notice_ms, 3600000);
+    assert_int_equal(o->retry_count, 2);
+    assert_int_equal(o->retry_ms[1], 120000);
+    assert_int_equal(o->connections, 9);
+    assert_int_equal(o->connections_per_destination, 3);
+    assert_int_equal(o->messages_per_connection, 7);
+    assert_int_equal(o->recipients_per_day, 0);
+    assert_int_equal(o->port, 2525);
+    assert_true(o->has_source_ipv4 && o->has_source_ipv6);
+    assert_int_equal(o->source_ipv4[12], 192);
+    assert_int_equal(o->source_ipv6[15], 9);
+    assert_int_equal(o->refused.count, 0);
+    assert_int_equal(o->mta_sts_port, 8443);
+    assert_str(o->ca_file, "/ca.pem");
+    assert_int_equal(r.config.resolver.trust_anchor_count, 2);
+    assert_str(r.config.resolver.trust_anchors[1], "/b.key");
+    const struct config_policy *policy = config_policy_of(&r.config, STR("a.big.test"));
+    assert_true(policy->has_tls);
+    assert_int_equal(policy->tls, ROUTE_TLS_DANE);
+    assert_int_equal(policy->connections, 4);
+    assert_int_equal(policy->rate_per_minute, 600);
+    policy = config_policy_of(&r.config, STR("small.test"));
+    assert_false(policy->has_tls);
+    assert_int_equal(policy->rate_per_minute, 60);
+    release(&r);
+}
+
+static void routes_are_read_with_their_places(void **state)
+{
+    (void)state;
+    struct read r;
+    read_well(&r, "hostname h.test\ndata /d\n"
+                  "route smart {\n domains example.com\n domains .B\xC3\xBC"
+                  "cher.test *\n"
+                  " to smtp.example.net:587 192.0.2.1 [2001:db8::1]:26 2001:db8::2\n"
+                  " auth me@example.net /etc/password\n}\n"
+                  "route lists {\n domains l.test\n to unix:/run/l 127.0.0.1:24\n protocol lmtp\n"
+                  " auth x /p\n}\n"
+                  "route office {\n domains o.test\n to office.test\n lookup srv\n"
+                  " service submission\n tls required\n}\n");
+    const struct route_rule *rule = r.config.routes.list;
+    assert_int_equal(r.config.routes.count, 3);
+    assert_str(rule[0].name, "smart");
+    assert_int_equal(rule[0].domain_count, 3);
+    assert_str(rule[0].domains[1], ".xn--bcher-kva.test");
+    assert_int_equal(rule[0].place_count, 4);
+    assert_str(rule[0].places[0].host, "smtp.example.net");
+    assert_int_equal(rule[0].places[0].port, 587);
+    assert_true(rule[0].places[1].has_address);
+    assert_int_equal(rule[0].places[1].port, 0);
+    assert_int_equal(rule[0].places[2].port, 26);
+    assert_int_equal(rule[0].places[3].octets[15], 2);
+    assert_int_equal(rule[0].tls, ROUTE_TLS_VERIFIED);
+    assert_str(rule[0].login, "me@example.net");
+    assert_str(rule[1].places[0].unix_path, "/run/l");
+    assert_true(rule[1].lmtp);
+    assert_int_equal(rule[1].tls, ROUTE_TLS_OPPORTUNISTIC);
+    assert_int_equal(rule[2].lookup, ROUTE_LOOKUP_SRV);
+    assert_str(rule[2].service, "submission");
+    assert_int_equal(rule[2].tls, ROUTE_TLS_REQUIRED);
+    release(&r);
+}
+
+static void what_is_wrong_with_a_route_is_told(void **state)
+{
+    (void)state;
+    expect_errors("route a/b {\n domains a_b\n to a..b h.test:0\n lookup ptr\n protocol uucp\n"
+                  " tls dane\n service -x\n auth \"\" p\n}\n",
+                  "f:3:1: route: \"domains\" is missing in its block, or has none\n"
+                  "f:3:1: route: \"to\" is missing in its block, or has no place\n"
+                  "f:3:7: route: \"a/b\" is no name (letters, digits and - _ . only, 64 at most)\n"
+                  "f:4:10: domains: \"a_b\" is no domain (like example.org, .example.org or *)\n"
+                  "f:5:5: to: \"a..b\" is no host or address\n"
+                  "f:5:10: to: \"h.test:0\" does not end in a port from 1 to 65535\n"
+                  "f:6:9: lookup: \"ptr\" is none of address, mx, srv\n"
+                  "f:7:11: protocol: \"uucp\" is neither smtp nor lmtp\n"
+                  "f:8:6: tls: \"dane\" is none of opportunistic, required, verified, no\n"
+                  "f:9:10: service: \"-x\" is no name of a service (like submission)\n"
+                  "f:10:7: auth: \"\" is no login name\n");
+    expect_errors("route r {\n domains *\n to h.test\n tls opportunistic\n auth u /p\n}\n"
+                  "route r {\n domains *\n to unix:/s 192.0.2.1\n lookup mx\n service s\n}\n",
+                  "f:3:1: route: \"auth\" needs \"tls verified\" (or \"required\") where the "
+                  "server is not on this machine\n"
+                  "f:9:1: route: \"service\" is for \"lookup srv\" only\n"
+                  "f:9:1: route: a Unix socket is for \"protocol lmtp\" only\n"
+                  "f:9:1: route: \"lookup mx\" and \"lookup srv\" need the name of a domain in "
+                  "\"to\"\n"
+                  "f:9:1: route: \"lookup mx\" and \"lookup srv\" need the name of a domain in "
+                  "\"to\"\n"
+                  "f:9:7: route: \"r\" is the name of another route already\n");
+    expect_errors("route r {\n domains *\n to h.test:25\n lookup srv\n}\nroute s\n",
+                  "f:3:1: route: \"lookup srv\" finds the port: there is to be none in \"to\"\n"
+                  "f:8:1: route needs a block: { ... }\n");
+}
+
+static void what_is_wrong_with_the_way_out_is_told(void **state)
+{
+    (void)state;
+    expect_errors("outbound {\n retry 1m 0s x\n source 1.2.3.4 5.6.7.8\n port 0\n lifetime 1s\n"
+                  " refuse-addresses none 1.2.3.4\n ca-file x\n}\n"
+                  "policy -x {\n tls maybe\n connections 0\n rate x\n}\n",
+                  "f:4:11: retry: \"0s\" is not between 1s and 7d\n"
+                  "f:4:14: retry: \"x\" is no duration (like 90s, 5m, 1h or 7d)\n"
+                  "f:5:17: source: \"5.6.7.8\" is a second address of its family\n"
+                  "f:6:7: port: \"0\" is less than this may be\n"
+                  "f:7:11: lifetime: \"1s\" is less than this may be\n"
+                  "f:8:19: refuse-addresses: \"none\" is no IP address or network (like 10.0.0.0/8 "
+                  "or 2001:db8::/32)\n"
+                  "f:9:10: ca-file: \"x\" is no absolute path (it begins with \"/\")\n"
+                  "f:11:8: policy: \"-x\" is no domain (like example.org, .example.org or *)\n"
+                  "f:12:6: tls: \"maybe\" is none of opportunistic, required, verified, dane, no\n"
+                  "f:13:14: connections: \"0\" is no number, or out of range\n"
+                  "f:14:7: rate: \"x\" is no number, or out of range\n");
+}
+
 static void a_text_too_big_is_refused(void **state)
 {
     (void)state;
@@ -261,6 +417,11 @@ int main(void)
         cmocka_unit_test(shapes_are_checked),
         cmocka_unit_test(values_are_checked),
         cmocka_unit_test(what_belongs_together_is_checked),
+        cmocka_unit_test(the_way_out_has_sensible_defaults),
+        cmocka_unit_test(the_way_out_is_read),
+        cmocka_unit_test(routes_are_read_with_their_places),
+        cmocka_unit_test(what_is_wrong_with_a_route_is_told),
+        cmocka_unit_test(what_is_wrong_with_the_way_out_is_told),
         cmocka_unit_test(a_text_too_big_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,6 +214,53 @@ const char *config_value_domain(struct arena *arena, struct str word, struct str
     return keep(arena, &ascii, ret_name);
 }
 
+const char *config_value_pattern(struct arena *arena, struct str word, struct str *ret_pattern)
+{
+    bool below = str_starts(word, STR("."));
+    struct buf ascii;
+    if (str_eq(word, STR("*"))) {
+        *ret_pattern = word;
+        return NULL;
+    }
+    buf_init(&ascii, 512);
+    if (below)
+        buf_append_byte(&ascii, '.');
+    if (!idn_to_ascii(&ascii, str_skip(word, below))) {
+        buf_release(&ascii);
+        return "is no domain (like example.org, .example.org or *)";
+    }
+    return keep(arena, &ascii, ret_pattern);
+}
+
+static const char *read_host(struct arena *arena, struct str word, struct route_place *place)
+{
+    place->has_address =
+        take_brackets(&word) ? read_ipv6(word, place->octets) : read_ipv4(word, place->octets);
+    if (place->has_address)
+        return NULL;
+    return config_value_domain(arena, word, &place->host) ? "is no host or address" : NULL;
+}
+
+const char *config_value_place(struct arena *arena, struct str word, struct route_place *ret_place)
+{
+    struct route_place place = {0};
+    const char *wrong = NULL;
+    struct str host = word;
+    if (str_starts(word, STR("unix:"))) {
+        wrong = config_value_path(str_skip(word, STR("unix:").len), 107, &place.unix_path);
+    } else if (read_ipv6(word, place.octets)) {
+        place.has_address = true;
+    } else {
+        if (str_rfind_byte(word, ':') >= 0 && !str_ends(word, STR("]")))
+            wrong = split_port(word, &host, &place.port);
+        if (!wrong)
+            wrong = read_host(arena, host, &place);
+    }
+    if (!wrong)
+        *ret_place = place;
+    return wrong;
+}
+
 const char *config_value_path(struct str word, size_t len_max, struct str *ret_path)
 {
     if (!str_starts(word, STR("/")))

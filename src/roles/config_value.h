@@ -37,6 +37,14 @@ const char *config_value_server(struct str word, struct config_server *ret_serve
 /* A host name, as A-labels in the arena. */
 const char *config_value_domain(struct arena *arena, struct str word, struct str *ret_name);
 
+/* "example.org", ".example.org", "*": in A-labels, in the arena. */
+const char *config_value_pattern(struct arena *arena, struct str word, struct str *ret_pattern);
+
+/* A host or an IP address, with or without a port (IPv6 with one stands in brackets), or
+ * "unix:/path".
+ */
+const char *config_value_place(struct arena *arena, struct str word, struct route_place *ret_place);
+
 /* An absolute path of at most len_max bytes. */
 const char *config_value_path(struct str word, size_t len_max, struct str *ret_path);
 
