@@ -7,7 +7,7 @@
 #   make san      unit, fuzz and end-to-end tests under AddressSanitizer and UBSan
 #   make fuzz     each fuzz target for FUZZ_SECONDS (60), with libFuzzer
 #   make sim      the simulated world; SEED=n repeats one
-#   make bench    measurements beside Postfix
+#   make bench    measurements beside Postfix, Exim and OpenSMTPD
 #   make install  DESTDIR and PREFIX as usual
 
 PREFIX ?= /usr/local

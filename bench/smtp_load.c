@@ -1,10 +1,14 @@
 /*
  * smtp_load: SMTP sessions that send distinct messages as fast as the server takes them, for a
- * bounded time or count. One thread, epoll; MAIL, RCPT and DATA are pipelined (RFC 2920), the body
- * goes after the 354. Bodies are slices of a large text made from a seed: no two are the same, and
+ * bounded time or count. One thread, epoll; MAIL, RCPT and DATA are pipelined where the server offers
+ * it (RFC 2920), the body goes after the 354. Bodies are slices of a large text made from a seed: no two are the same, and
  * they compress about as mail does. Prints one line of JSON.
  *
- *     smtp_load HOST PORT SESSIONS SIZE SECONDS COUNT-MAX RECIPIENT[,RECIPIENT...]
+ *     smtp_load HOST PORT SESSIONS SIZE SECONDS COUNT-MAX RECIPIENT[,RECIPIENT...] [RATE [LOG]]
+ *
+ * A # in a recipient becomes the message's number modulo 1,000: so many domains, or people.
+ * RATE: messages a second are begun at that rate, each by a session that has nothing to do (0: by
+ * each as soon as it can). LOG gets "MICROSECONDS MESSAGE-ID" (CLOCK_MONOTONIC) for each 250.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -28,10 +32,12 @@ enum {
     MESSAGES_PER_CONNECTION = 100,
     SESSIONS_MAX = 4096,
     SAMPLES_MAX = 4 << 20,
+    SILENCE_MS = 30000,
     RECIPIENTS_MAX = 64,
+    NUMBERED = 1000,
 };
 
-enum step { STEP_GREETING, STEP_EHLO, STEP_ENVELOPE, STEP_DOT };
+enum step { STEP_GREETING, STEP_EHLO, STEP_IDLE, STEP_ENVELOPE, STEP_DOT };
 
 struct session {
     int fd;
@@ -39,8 +45,11 @@ struct session {
     int replies_left;
     int sent_here;
     bool waits_to_write;
+    bool pipelining; /* it is offered */
     uint64_t number;
     int64_t started_us;
+    char envelope[1100];
+    size_t envelope_at;
     char line[600];
     size_t line_len;
     char *out;
@@ -50,12 +59,17 @@ struct session {
 static struct {
     struct sockaddr_in server;
     size_t size;
+    double rate;
+    FILE *log;
+    struct session *idle[SESSIONS_MAX];
+    size_t idle_count;
+    int64_t begin_us;
     int64_t end_us;
     uint64_t count_max, started, accepted, refused;
     char *recipients[RECIPIENTS_MAX];
     size_t recipient_count;
     char *corpus;
-    uint64_t seed;
+    uint64_t seed, run;
     uint32_t *samples;
     size_t sample_count;
     int epoll_fd;
@@ -133,14 +147,36 @@ static void out_line(struct session *s, const char *text)
     out_append(s, text, strlen(text));
 }
 
+static void recipient_of(uint64_t number, char *out, size_t size)
+{
+    const char *wanted = load.recipients[number % load.recipient_count];
+    const char *mark = strchr(wanted, '#');
+    if (mark)
+        snprintf(out, size, "%.*s%llu%s", (int)(mark - wanted), wanted,
+                 (unsigned long long)(number % NUMBERED), mark + 1);
+    else
+        snprintf(out, size, "%s", wanted);
+}
+
+/* The envelope's next command, or all of them. */
+static void queue_commands(struct session *s)
+{
+    const char *at = s->envelope + s->envelope_at;
+    size_t len = s->pipelining ? strlen(at) : (size_t)(strchr(at, '\n') - at) + 1;
+    out_append(s, at, len);
+    s->envelope_at += len;
+}
+
 static void queue_envelope(struct session *s)
 {
-    char text[700];
+    char recipient[512];
     s->number = load.started++;
-    snprintf(text, sizeof text, "MAIL FROM:<sender%llu@load.test>\r\nRCPT TO:<%s>\r\nDATA\r\n",
-             (unsigned long long)(s->number % 997),
-             load.recipients[s->number % load.recipient_count]);
-    out_line(s, text);
+    recipient_of(s->number, recipient, sizeof recipient);
+    snprintf(s->envelope, sizeof s->envelope,
+             "MAIL FROM:<sender%llu@load.test>\r\nRCPT TO:<%s>\r\nDATA\r\n",
+             (unsigned long long)(s->number % 997), recipient);
+    s->envelope_at = 0;
+    queue_commands(s);
     s->step = STEP_ENVELOPE;
     s->replies_left = 3;
     s->started_us = now_us();
@@ -158,7 +194,7 @@ static void queue_body(struct session *s)
                  "Content-Type: text/plain; charset=utf-8\r\n\r\n",
                  (unsigned long long)(s->number % 997),
                  load.recipients[s->number % load.recipient_count], (unsigned long long)s->number,
-                 (unsigned long long)s->number, (unsigned long long)load.seed);
+                 (unsigned long long)s->number, (unsigned long long)load.run);
     size_t want = load.size > (size_t)len ? load.size - (size_t)len : 1;
     size_t at = draw() % (CORPUS_SIZE - want - 200);
     while (load.corpus[at - (at > 0)] != '\n' && at > 0)
@@ -190,7 +226,7 @@ static void session_open(struct session *s)
     s->step = STEP_GREETING;
     s->replies_left = 1;
     s->sent_here = 0;
-    s->waits_to_write = false;
+    s->waits_to_write = s->pipelining = false;
     s->line_len = s->out_len = s->out_at = 0;
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = s};
     if (epoll_ctl(load.epoll_fd, EPOLL_CTL_ADD, s->fd, &event) < 0)
@@ -203,21 +239,51 @@ static bool is_over(void)
     return load.started >= load.count_max || now_us() >= load.end_us;
 }
 
-static void message_done(struct session *s, bool kept)
+/* The next message, where it is its time. */
+static void session_ready(struct session *s)
 {
-    if (kept && load.sample_count < SAMPLES_MAX)
-        load.samples[load.sample_count++] = (uint32_t)(now_us() - s->started_us);
-    *(kept ? &load.accepted : &load.refused) += 1;
-    s->sent_here++;
-    if (is_over() || s->sent_here >= MESSAGES_PER_CONNECTION) {
-        if (write(s->fd, "QUIT\r\n", 6) < 0 && errno != EAGAIN && errno != EPIPE)
-            die("write");
-        session_close(s);
-        if (!is_over())
-            session_open(s);
+    if (load.rate == 0) {
+        queue_envelope(s);
         return;
     }
-    queue_envelope(s);
+    s->step = STEP_IDLE;
+    load.idle[load.idle_count++] = s;
+}
+
+static void session_quit(struct session *s)
+{
+    if (write(s->fd, "QUIT\r\n", 6) < 0 && errno != EAGAIN && errno != EPIPE)
+        die("write");
+    session_close(s);
+}
+
+/* Begins the messages that are due at the offered rate, as far as there are idle sessions. */
+static void begin_due(void)
+{
+    while (load.idle_count > 0 && !is_over() &&
+           (double)load.started < (double)(now_us() - load.begin_us) * load.rate / 1e6)
+        queue_envelope(load.idle[--load.idle_count]);
+    while (load.idle_count > 0 && is_over())
+        session_quit(load.idle[--load.idle_count]);
+}
+
+static void message_done(struct session *s, bool kept)
+{
+    int64_t now = now_us();
+    if (kept && load.sample_count < SAMPLES_MAX)
+        load.samples[load.sample_count++] = (uint32_t)(now - s->started_us);
+    if (kept && load.log)
+        fprintf(load.log, "%lld <%llx.%llx@load.test>\n", (long long)now,
+                (unsigned long long)s->number, (unsigned long long)load.run);
+    *(kept ? &load.accepted : &load.refused) += 1;
+    s->sent_here++;
+    if (!is_over() && s->sent_here < MESSAGES_PER_CONNECTION) {
+        session_ready(s);
+        return;
+    }
+    session_quit(s);
+    if (!is_over())
+        session_open(s);
 }
 
 /* One whole reply has come; its last line starts at line. */
@@ -230,8 +296,11 @@ static void on_reply(struct session *s, const char *line)
     }
     if (!good && load.refused == 0)
         fprintf(stderr, "smtp_load: first refusal: %.100s\n", line);
-    if (--s->replies_left > 0)
+    if (--s->replies_left > 0) {
+        if (s->step == STEP_ENVELOPE && s->envelope[s->envelope_at])
+            queue_commands(s);
         return;
+    }
     switch (s->step) {
     case STEP_GREETING:
         out_line(s, "EHLO load.test\r\n");
@@ -239,7 +308,9 @@ static void on_reply(struct session *s, const char *line)
         s->replies_left = 1;
         break;
     case STEP_EHLO:
-        queue_envelope(s);
+        session_ready(s);
+        break;
+    case STEP_IDLE:
         break;
     case STEP_ENVELOPE:
         queue_body(s);
@@ -287,6 +358,8 @@ static void on_input(struct session *s)
         s->line[s->line_len] = '\0';
         bool last = s->line_len > 3 && s->line[3] != '-';
         s->line_len = 0;
+        if (s->step == STEP_EHLO && strstr(s->line, "PIPELINING"))
+            s->pipelining = true;
         if (last)
             on_reply(s, s->line);
     }
@@ -318,9 +391,14 @@ static void run(struct session *sessions, size_t count)
     struct epoll_event events[64];
     for (size_t i = 0; i < count; i++)
         session_open(&sessions[i]);
+    int64_t heard_us = now_us();
     while (load.open > 0) {
-        int n = epoll_wait(load.epoll_fd, events, 64, 30000);
-        if (n == 0 || (n < 0 && errno != EINTR))
+        int n = epoll_wait(load.epoll_fd, events, 64, load.rate > 0 ? 1 : SILENCE_MS);
+        if (n < 0 && errno != EINTR)
+            die("epoll_wait");
+        if (n > 0 || load.idle_count == load.open)
+            heard_us = now_us();
+        else if (now_us() - heard_us > SILENCE_MS * 1000LL)
             die("no answer within 30 s");
         for (int i = 0; i < n; i++) {
             struct session *s = events[i].data.ptr;
@@ -328,14 +406,19 @@ static void run(struct session *sessions, size_t count)
                 on_input(s);
             flush(s);
         }
+        size_t idle = load.idle_count;
+        begin_due();
+        for (size_t i = load.idle_count; i < idle; i++)
+            flush(load.idle[i]);
     }
 }
 
 int main(int argc, char **argv)
 {
     static struct session sessions[SESSIONS_MAX];
-    if (argc != 8) {
-        fprintf(stderr, "usage: smtp_load HOST PORT SESSIONS SIZE SECONDS COUNT-MAX RECIPIENTS\n");
+    if (argc < 8 || argc > 10) {
+        fprintf(stderr, "usage: smtp_load HOST PORT SESSIONS SIZE SECONDS COUNT-MAX RECIPIENTS "
+                        "[RATE [LOG]]\n");
         return 2;
     }
     size_t count = strtoul(argv[3], NULL, 10);
@@ -351,13 +434,18 @@ int main(int argc, char **argv)
     for (char *list = argv[7], *name;
          (name = strsep(&list, ",")) && load.recipient_count < RECIPIENTS_MAX;)
         load.recipients[load.recipient_count++] = name;
-    load.seed = (uint64_t)now_us() | 1;
+    load.rate = argc > 8 ? strtod(argv[8], NULL) : 0;
+    if (argc > 9 && !(load.log = fopen(argv[9], "w")))
+        die(argv[9]);
+    load.seed = load.run = (uint64_t)now_us() | 1;
     load.samples = calloc(SAMPLES_MAX, sizeof *load.samples);
     load.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     make_corpus();
-    int64_t start = now_us();
+    int64_t start = load.begin_us = now_us();
     load.end_us = start + (int64_t)strtoul(argv[5], NULL, 10) * 1000000;
     run(sessions, count);
     print_result(now_us() - start);
+    if (load.log && fclose(load.log) != 0)
+        die("log");
     return load.refused > 0;
 }

@@ -35,7 +35,7 @@ def make_certificate(folder, name):
 class Served(postern.Demo):
     """Made in a folder that every role's user can reach; gone with the server's end."""
 
-    def __init__(self, limits="", extra="", users=None):
+    def __init__(self, limits="", extra="", users=None, join=None):
         self.home = tempfile.TemporaryDirectory(prefix="postern-served-")
         folder = Path(self.home.name)
         folder.chmod(0o755)
@@ -43,6 +43,7 @@ class Served(postern.Demo):
         self.base = postern.free_base()
         self.config = folder / "postern.conf"
         self.config_text = self._config(folder, limits, extra)
+        self.join = join  # called in the server's process before it is the server
 
     def __exit__(self, *_):
         self.stop()
@@ -83,7 +84,7 @@ class Served(postern.Demo):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen([postern.PROGRAM, "serve", "--config", self.config],
                                             stdout=subprocess.PIPE, stderr=log,
-                                            start_new_session=True)
+                                            start_new_session=True, preexec_fn=self.join)
         try:
             mail.wait_until(lambda: self._serves(said_before), postern.START_S)
         except AssertionError:
