@@ -10,15 +10,16 @@ import subprocess
 import tempfile
 import time
 
+INSTALLED_CHAIN, INSTALLED_KEY = "/etc/peer-chain.pem", "/etc/peer-key.pem"
 CACHE = pathlib.Path(tempfile.gettempdir()) / "postern-peer-packages"
 
 
-def wait_for_port(port, process=None, seconds=20):
+def wait_for_port(port, process=None, seconds=20, host="127.0.0.1"):
     """Returns when something accepts on the loopback port."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            socket.create_connection((host, port), 1).close()
             return
         except OSError:
             if process and process.poll() is not None:
@@ -62,6 +63,29 @@ def download(package):
     return found[0]
 
 
+def unpacked(*packages):
+    """A folder with the files of these packages, for a program that can run from anywhere; its
+    libraries are found through `environment`. Made once a machine."""
+    folder = CACHE / "unpacked" / "+".join(packages)
+    if not folder.is_dir():
+        CACHE.joinpath("unpacked").mkdir(parents=True, exist_ok=True)
+        fresh = pathlib.Path(tempfile.mkdtemp(dir=CACHE / "unpacked"))
+        fresh.chmod(0o755)
+        for package in packages:
+            subprocess.run(["dpkg", "-x", download(package), fresh], check=True)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another test was quicker
+            shutil.rmtree(fresh)
+    return folder
+
+
+def environment(folder):
+    """For a program of such a folder."""
+    libraries = ":".join(sorted({str(path.parent) for path in folder.rglob("*.so*")}))
+    return {**os.environ, "LD_LIBRARY_PATH": libraries}
+
+
 class Root:
     """A root of its own with some packages unpacked. Needs to be root, and an overlay mount."""
 
@@ -103,6 +127,11 @@ class Root:
         target.write_text(text)
         target.chmod(mode)
 
+    def install(self, chain, key):
+        """A certificate and its key, readable to whoever the server is by then."""
+        for source, target in ((chain, INSTALLED_CHAIN), (key, INSTALLED_KEY)):
+            self.write(target, pathlib.Path(source).read_text())
+
     def close(self):
         for name in ("dev", "proc", ""):
             subprocess.run(["umount", "-l", self.path / name], check=False)
@@ -121,12 +150,17 @@ def stop_process(process, how=signal.SIGTERM):
 
 
 class Postfix:
-    """Postfix on a loopback port: takes mail for peer.test into Maildirs, sends what is for the
-    domains of `routes` ({domain: port}) to 127.0.0.1."""
+    """Postfix on a loopback port: takes mail for `domain` into Maildirs, sends what is for the
+    domains of `routes` ({domain: port}; "*": all others) to 127.0.0.1. certificate: (chain, key)."""
 
-    def __init__(self, routes=None, extra="", join=None):
+    def __init__(self, routes=None, extra="", join=None, host="127.0.0.1", port=None,
+                 domain="peer.test", certificate=None):
         self.root = Root("postfix")
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
+        if certificate:
+            self.root.install(*certificate)
+            extra += ("\nsmtpd_tls_security_level = may\nsmtpd_tls_loglevel = 1\n"
+                      f"smtpd_tls_chain_files = {INSTALLED_KEY}, {INSTALLED_CHAIN}\n")
         self.root.add_user("postfix")
         if "\npostdrop:" not in (self.root.path / "etc/group").read_text():
             self.root.run("groupadd", "--system", "postdrop")
@@ -149,7 +183,7 @@ mydestination =
 mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-virtual_mailbox_domains = peer.test
+virtual_mailbox_domains = {domain}
 virtual_mailbox_base = /var/maildirs
 virtual_mailbox_maps = static:box/
 virtual_minimum_uid = 1
@@ -169,7 +203,7 @@ maillog_file_prefixes = /var
 """)
         master = (self.root.path / "usr/share/postfix/master.cf.dist").read_text()
         lines = [line for line in master.splitlines() if line and not line.startswith("#")]
-        service = [f"127.0.0.1:{self.port} inet n - n - - smtpd"]
+        service = [f"{host}:{self.port} inet n - n - - smtpd"]
         for line in lines:
             words = line.split()
             if line[0].isspace() or words[0] == "smtp" and words[1] == "inet":
@@ -182,7 +216,7 @@ maillog_file_prefixes = /var
         self.set_permissions(int(uid))
         self.process = self.root.start("/usr/sbin/postfix", "start-fg", stdout=subprocess.DEVNULL,
                                        stderr=subprocess.DEVNULL, preexec_fn=join)
-        wait_for_port(self.port, self.process)
+        wait_for_port(self.port, self.process, host=host)
 
     def set_permissions(self, uid):
         """What `postfix set-permissions` would do, for the few files that are here."""
@@ -204,6 +238,12 @@ maillog_file_prefixes = /var
         """Paths of the messages in the Maildirs."""
         return list(self.maildirs.glob("*/new/*"))
 
+    def queued(self):
+        """How many messages wait in its queue."""
+        spool = self.root.path / "var/spool/postfix"
+        return sum(1 for name in ("maildrop", "incoming", "active", "deferred")
+                   for path in (spool / name).rglob("*") if path.is_file())
+
     def log(self):
         path = self.root.path / "var/log/postfix.log"
         return path.read_text(errors="replace") if path.exists() else ""
@@ -214,13 +254,81 @@ maillog_file_prefixes = /var
 
 
 class Exim:
-    """Exim on a loopback port: relays everything to the domains of `routes` ({domain: port})."""
+    """Exim on a loopback port: relays what is for the domains of `routes` ({domain: port}; "*": all)
+    to 127.0.0.1, takes what is for `domain` into a Maildir. certificate: (chain, key). auth: (login,
+    password) that a client must show."""
 
-    def __init__(self, routes):
+    def __init__(self, routes=None, host="127.0.0.1", port=None, domain="exim.test",
+                 certificate=None, auth=None, join=None, extra=""):
         self.root = Root("exim4-base", "exim4-config", "exim4-daemon-light")
-        self.port = free_port()
+        self.host, self.port = host, port or free_port()
         self.root.add_user("Debian-exim")
-        routers = "".join(f"""
+        self.maildirs = self.root.path / "var/maildirs"
+        tls = "tls_advertise_hosts ="
+        if certificate:
+            self.root.install(*certificate)
+            tls = (f"tls_advertise_hosts = *\ntls_certificate = {INSTALLED_CHAIN}\n"
+                   f"tls_privatekey = {INSTALLED_KEY}")
+        self.root.write("/etc/exim4/test.conf", f"""
+primary_hostname = exim.peer.test
+exim_user = Debian-exim
+exim_group = Debian-exim
+daemon_smtp_ports = {self.port}
+local_interfaces = {host}
+spool_directory = /var/spool/exim4
+log_file_path = /var/log/exim4/%slog
+acl_smtp_rcpt = accept_all
+acl_smtp_data = accept_all
+acl_smtp_mail = {"authenticated" if auth else "accept_all"}
+hostlist relay_from_hosts = 127.0.0.0/8
+{tls}
+dsn_advertise_hosts = *
+smtp_accept_max = 0
+smtp_accept_queue = 0
+smtp_accept_queue_per_connection = 0
+remote_max_parallel = 20
+queue_run_max = 20
+keep_environment =
+{extra}
+begin acl
+accept_all:
+  accept
+authenticated:
+  accept authenticated = *
+  deny message = authentication is needed
+begin routers
+{self._routers(routes or {})}
+here:
+  driver = accept
+  domains = {"*" if auth else domain}
+  transport = maildir
+begin transports
+{self._transports(routes or {})}
+maildir:
+  driver = appendfile
+  directory = /var/maildirs/box
+  maildir_format
+  create_directory
+  user = Debian-exim
+  delivery_date_add
+  envelope_to_add
+  return_path_add
+begin authenticators
+{self._authenticators(auth)}
+begin retry
+* * F,1h,1s
+""")
+        for name in ("var/spool/exim4", "var/log/exim4", "var/maildirs"):
+            (self.root.path / name).mkdir(parents=True, exist_ok=True)
+            self.root.run("chown", "Debian-exim:Debian-exim", f"/{name}")
+        self.process = self.root.start("/usr/sbin/exim4", "-C", "/etc/exim4/test.conf", "-bdf",
+                                       "-q1m", stdout=subprocess.DEVNULL,
+                                       stderr=subprocess.DEVNULL, preexec_fn=join)
+        wait_for_port(self.port, self.process, host=host)
+
+    @staticmethod
+    def _routers(routes):
+        return "".join(f"""
 to_{port}:
   driver = manualroute
   domains = {domain}
@@ -228,7 +336,10 @@ to_{port}:
   route_list = * 127.0.0.1
   self = send
 """ for domain, port in routes.items())
-        transports = "".join(f"""
+
+    @staticmethod
+    def _transports(routes):
+        return "".join(f"""
 smtp_{port}:
   driver = smtp
   port = {port}
@@ -236,41 +347,85 @@ smtp_{port}:
   hosts_try_fastopen =
   tls_tempfail_tryclear = true
 """ for port in routes.values())
-        self.root.write("/etc/exim4/test.conf", f"""
-primary_hostname = exim.peer.test
-exim_user = Debian-exim
-exim_group = Debian-exim
-daemon_smtp_ports = {self.port}
-local_interfaces = 127.0.0.1
-spool_directory = /var/spool/exim4
-log_file_path = /var/log/exim4/%slog
-acl_smtp_rcpt = accept
-acl_smtp_data = accept
-hostlist relay_from_hosts = 127.0.0.1
-tls_advertise_hosts =
-keep_environment =
-begin acl
-accept:
-  accept
-begin routers
-{routers}
-begin transports
-{transports}
-begin retry
-* * F,1h,1s
-""".replace("= accept", "= accept_all").replace("accept:\n", "accept_all:\n"))
-        for name in ("var/spool/exim4", "var/log/exim4"):
-            (self.root.path / name).mkdir(parents=True, exist_ok=True)
-            self.root.run("chown", "Debian-exim:Debian-exim", f"/{name}")
-        self.process = self.root.start("/usr/sbin/exim4", "-C", "/etc/exim4/test.conf", "-bdf",
-                                       "-q1m", stdout=subprocess.DEVNULL,
-                                       stderr=subprocess.DEVNULL)
-        wait_for_port(self.port, self.process)
+
+    @staticmethod
+    def _authenticators(auth):
+        if not auth:
+            return ""
+        login, password = auth
+        return f"""
+plain:
+  driver = plaintext
+  public_name = PLAIN
+  server_prompts = :
+  server_condition = ${{if and{{{{eq{{$auth2}}{{{login}}}}}{{eq{{$auth3}}{{{password}}}}}}}}}
+  server_set_id = $auth2
+"""
+
+    def delivered(self):
+        return list(self.maildirs.glob("*/new/*"))
 
     def log(self):
         path = self.root.path / "var/log/exim4/mainlog"
         return path.read_text(errors="replace") if path.exists() else ""
 
+    def queued(self):
+        """How many messages wait in its queue."""
+        spool = self.root.path / "var/spool/exim4/input"
+        return sum(1 for path in spool.rglob("*-H"))
+
     def close(self):
         stop_process(self.process)
+        self.root.close()
+
+
+class OpenSmtpd:
+    """OpenSMTPD on a loopback port, in clear (Debian's 6.8 fails every TLS handshake with OpenSSL 3):
+    takes what is for `domain` into a Maildir; relays all else to 127.0.0.1 at port `relay`."""
+
+    def __init__(self, host="127.0.0.1", port=None, domain="opensmtpd.test", relay=None, join=None):
+        self.root = Root("opensmtpd")
+        self.host, self.port = host, port or free_port()
+        for name in ("opensmtpd", "opensmtpq", "box"):
+            self.root.add_user(name)
+        self.maildirs = self.root.path / "var/maildirs"
+        self.maildirs.mkdir(parents=True)
+        self.root.run("chown", "box:box", "/var/maildirs")
+        for folder in ("var/spool/smtpd", "var/lib/opensmtpd/empty", "run"):
+            (self.root.path / folder).mkdir(parents=True, exist_ok=True)
+        (self.root.path / "var/spool/smtpd").chmod(0o711)
+        self.root.write("/etc/mailname", "opensmtpd.peer.test\n")
+        rules = f'match from any for domain "{domain}" action "box"\n'
+        if relay:
+            rules += (f'action "relay" relay host smtp://127.0.0.1:{relay}\n'
+                      'match from any for any action "relay"\n')
+        self.root.write("/etc/smtpd.conf", f"""
+table boxes {{ "@" = "box" }}
+smtp max-message-size 100M
+listen on {host} port {self.port} hostname opensmtpd.peer.test
+action "box" maildir "/var/maildirs/box" virtual <boxes>
+{rules}""")
+        self.log_file = open(self.root.folder / "log", "wb")
+        self.process = self.root.start("/usr/sbin/smtpd", "-d", "-f", "/etc/smtpd.conf",
+                                       stdout=self.log_file, stderr=subprocess.STDOUT,
+                                       preexec_fn=join)
+        try:
+            wait_for_port(self.port, self.process, host=host)
+        except RuntimeError as error:
+            raise RuntimeError(self.log()) from error
+
+    def delivered(self):
+        return list(self.maildirs.glob("*/new/*"))
+
+    def log(self):
+        return (self.root.folder / "log").read_text(errors="replace")
+
+    def queued(self):
+        """How many messages wait in its queue."""
+        spool = self.root.path / "var/spool/smtpd/queue"
+        return sum(1 for path in spool.glob("*/*"))
+
+    def close(self):
+        stop_process(self.process)
+        self.log_file.close()
         self.root.close()
