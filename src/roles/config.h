@@ -105,6 +105,7 @@ struct config_outbound {
     uint64_t delay_notice_ms;
     uint64_t *retry_ms; /* after the first failure, the second, ...; the last one is repeated */
     size_t retry_count;
+    uint64_t timeout_ms; /* at each stage of a dialogue, if that is less than usual; 0: as usual */
     uint64_t connections;
     uint64_t connections_per_destination;
     uint64_t messages_per_connection;

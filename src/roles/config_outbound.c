@@ -317,7 +317,6 @@ void config_add_policy(struct config_reader *r, const struct config_directive *r
 /* ---- outbound ------------------------------------------------------------------------------- */
 
 #define FIELD(field) offsetof(struct config, outbound.field)
-#define MINUTE       (60 * CONFIG_SECOND)
 
 static void set_retry(struct config_reader *r, const struct config_directive *row,
                       const struct conf_directive *given)
@@ -370,11 +369,13 @@ static void set_refused(struct config_reader *r, const struct config_directive *
 
 static const struct config_directive outbound_directives[] = {
     {"enabled", 1, 1, false, config_set_yes_no, FIELD(enabled)},
-    {"lifetime", 1, 1, false, config_set_duration, FIELD(lifetime_ms), MINUTE, 30 * CONFIG_DAY},
+    {"lifetime", 1, 1, false, config_set_duration, FIELD(lifetime_ms), CONFIG_SECOND,
+     30 * CONFIG_DAY},
     {"delay-notice", 1, 1, false, config_set_duration, FIELD(delay_notice_ms), CONFIG_SECOND,
      30 * CONFIG_DAY},
     {"retry", 1, LIMIT_QUEUE_RETRIES, .apply = set_retry, .min = CONFIG_SECOND,
      .max = 7 * CONFIG_DAY},
+    {"timeout", 1, 1, false, config_set_duration, FIELD(timeout_ms), CONFIG_SECOND, CONFIG_DAY},
     {"connections", 1, 1, false, config_set_count, FIELD(connections), 1, 100000},
     {"connections-per-destination", 1, 1, false, config_set_count,
      FIELD(connections_per_destination), 1, 100000},

@@ -264,7 +264,7 @@ static void the_way_out_is_read(void **state)
     (void)state;
     struct read r;
     read_well(&r, "hostname h.test\ndata /d\nrelay-from 10.0.0.0/8\nrelay-from ::1\n"
-                  "outbound {\n enabled no\n lifetime 2d\n delay-notice 1h\n retry 1s 2m\n"
+                  "outbound {\n enabled no\n lifetime 2d\n delay-notice 1h\n retry 1s 2m\n timeout 9s\n"
                   " connections 9\n connections-per-destination 3\n messages-per-connection 7\n"
                   " recipients-per-day 0\n port 2525\n source 192.0.2.9 2001:db8::9\n"
                   " refuse-addresses none\n dane no\n mta-sts no\n mta-sts-port 8443\n"
@@ -276,6 +276,7 @@ static void the_way_out_is_read(void **state)
     assert_false(o->enabled || o->dane || o->mta_sts);
     assert_int_equal(r.config.relay_from.count, 2);
     assert_int_equal(o->lifetime_ms, 2 * 86400000);
+    assert_int_equal(o->timeout_ms, 9000);
     assert_int_equal(o->delay_notice_ms, 3600000);
     assert_int_equal(o->retry_count, 2);
     assert_int_equal(o->retry_ms[1], 120000);
@@ -374,14 +375,14 @@ static void what_is_wrong_with_a_route_is_told(void **state)
 static void what_is_wrong_with_the_way_out_is_told(void **state)
 {
     (void)state;
-    expect_errors("outbound {\n retry 1m 0s x\n source 1.2.3.4 5.6.7.8\n port 0\n lifetime 1s\n"
+    expect_errors("outbound {\n retry 1m 0s x\n source 1.2.3.4 5.6.7.8\n port 0\n lifetime 0s\n"
                   " refuse-addresses none 1.2.3.4\n ca-file x\n}\n"
                   "policy -x {\n tls maybe\n connections 0\n rate x\n}\n",
                   "f:4:11: retry: \"0s\" is not between 1s and 7d\n"
                   "f:4:14: retry: \"x\" is no duration (like 90s, 5m, 1h or 7d)\n"
                   "f:5:17: source: \"5.6.7.8\" is a second address of its family\n"
                   "f:6:7: port: \"0\" is less than this may be\n"
-                  "f:7:11: lifetime: \"1s\" is less than this may be\n"
+                  "f:7:11: lifetime: \"0s\" is less than this may be\n"
                   "f:8:19: refuse-addresses: \"none\" is no IP address or network (like 10.0.0.0/8 "
                   "or 2001:db8::/32)\n"
                   "f:9:10: ca-file: \"x\" is no absolute path (it begins with \"/\")\n"
