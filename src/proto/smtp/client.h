@@ -139,6 +139,7 @@ enum smtp_client_close_reason {
     SMTP_CLIENT_CLOSE_INJECTION,  /* octets in clear behind the answer to STARTTLS */
     SMTP_CLIENT_CLOSE_NO_AUTH,    /* not offered, or no mechanism the owner would use */
     SMTP_CLIENT_CLOSE_UNVERIFIED, /* the peer says the login is done, and has not shown who it is */
+    SMTP_CLIENT_CLOSE_BAD_BODY,   /* the owner's body cannot be sent, see smtp_client_body */
     SMTP_CLIENT_CLOSE_NO_MEMORY
 };
 

@@ -83,3 +83,38 @@ bool smtp_xtext_decode(struct buf *out, struct str xtext)
     }
     return true;
 }
+
+void smtp_xtext_encode(struct buf *out, struct str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c >= '!' && c <= '~' && c != '+' && c != '=')
+            buf_append_byte(out, c);
+        else
+            buf_printf(out, "+%02X", (unsigned char)c);
+    }
+}
+
+/*
+ * utf-8-addr-xtext   = 1*(QCHAR / EmbeddedUnicodeChar)
+ * utf-8-addr-unitext = 1*(QUCHAR / EmbeddedUnicodeChar)
+ * EmbeddedUnicodeChar = "\x{" HEXPOINT "}"
+ * QCHAR  = %x21-2a / %x2c-3c / %x3e-5b / %x5d-7e
+ * QUCHAR = QCHAR / UTF8-non-ascii
+ *
+ * A backslash is written as it is: in an address of this type it stands for a character already.
+ */
+void smtp_utf8_address_encode(struct buf *out, struct str s, bool utf8)
+{
+    while (!str_empty(s)) {
+        struct str rest = s;
+        uint32_t point;
+        bool valid = utf8_next(&rest, &point);
+        bool plain = point > ' ' && point != '+' && point != '=' && point != 0x7F;
+        if (valid && plain && (point < 0x80 || utf8))
+            buf_append(out, s.ptr, s.len - rest.len);
+        else
+            buf_printf(out, "\\x{%X}", point);
+        s = rest;
+    }
+}

@@ -46,12 +46,43 @@ static void xtext_is_decoded_strictly(void **state)
     buf_release(&out);
 }
 
+static void what_is_encoded_is_decoded(void **state)
+{
+    (void)state;
+    struct buf out, back;
+    buf_init(&out, 100);
+    buf_init(&back, 100);
+    smtp_xtext_encode(&out, STR("a+b=c d\0\xFF~"));
+    assert_true(str_eq(buf_str(&out), STR("a+2Bb+3Dc+20d+00+FF~")));
+    assert_true(smtp_xtext_decode(&back, buf_str(&out)));
+    assert_true(str_eq(buf_str(&back), STR("a+b=c d\0\xFF~")));
+    buf_release(&out);
+    buf_release(&back);
+}
+
+/* RFC 6533 §3 */
+static void an_address_in_utf8_has_two_forms(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 100);
+    struct str address = STR("\xC3\xA4+b@\\x{E4}.test\r");
+    smtp_utf8_address_encode(&out, address, true);
+    assert_true(str_eq(buf_str(&out), STR("\xC3\xA4\\x{2B}b@\\x{E4}.test\\x{D}")));
+    buf_clear(&out);
+    smtp_utf8_address_encode(&out, address, false);
+    assert_true(str_eq(buf_str(&out), STR("\\x{E4}\\x{2B}b@\\x{E4}.test\\x{D}")));
+    buf_release(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_come_one_by_one),
         cmocka_unit_test(malformed_parameters_are_refused),
         cmocka_unit_test(xtext_is_decoded_strictly),
+        cmocka_unit_test(what_is_encoded_is_decoded),
+        cmocka_unit_test(an_address_in_utf8_has_two_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,503 @@
+/*
+ * What dialogues cannot say: the contract between the engine and its owner, and that our server
+ * gets from it exactly the messages it was given, cut anywhere, in every way of sending them.
+ */
+
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "base/testing.h"
+#include "proto/smtp/client_state.h"
+#include "proto/smtp/server.h"
+
+static const struct now now = {1000, 1000};
+
+/* ---- Both engines, face to face ----------------------------------------------------------- */
+
+enum { RECIPIENTS_MAX = 8 };
+
+/* One way of sending. */
+struct way {
+    bool lmtp, pipelining, chunking;
+    enum smtp_body_type body;
+    size_t cut;   /* the wire carries so many octets at once, both ways */
+    size_t piece; /* the owner gives the body in such pieces */
+};
+
+struct pair {
+    struct way way;
+    struct smtp_client_settings settings;
+    struct smtp_listener listener;
+    struct smtp_client *c;
+    struct smtp_server *s;
+
+    const struct smtp_client_message *message;
+    struct str given; /* the body */
+    size_t given_done;
+    bool wanted, ready, closed;
+    unsigned done;
+    unsigned told[RECIPIENTS_MAX]; /* 1 + verdict */
+
+    struct buf taken; /* what the server's owner got */
+    struct buf envelope;
+    uint32_t accepted;
+};
+
+static void serve(struct pair *p, const struct smtp_event *e)
+{
+    static const struct smtp_reply no = SMTP_REPLY(550, 5, 1, 1, "no such mailbox");
+    static const struct smtp_reply later = SMTP_REPLY(450, 4, 2, 1, "not now");
+    struct smtp_reply reply = {0};
+    if (e->kind == SMTP_EVENT_SENDER)
+        buf_printf(&p->envelope, "<%.*s@%.*s> %d%s;", STR_ARG(e->sender.path->mailbox.local),
+                   STR_ARG(e->sender.path->mailbox.domain), (int)e->sender.body,
+                   e->sender.utf8 ? " utf8" : "");
+    if (e->kind == SMTP_EVENT_RECIPIENT) {
+        struct str local = e->recipient.path->mailbox.local;
+        reply = str_starts(local, STR("no")) ? no : str_starts(local, STR("later")) ? later : reply;
+        if (reply.code == 0)
+            buf_printf(&p->envelope, "<%.*s>", STR_ARG(local));
+    }
+    if (e->kind == SMTP_EVENT_BODY)
+        buf_append_str(&p->taken, e->body);
+    if (e->kind == SMTP_EVENT_START_TLS)
+        smtp_server_tls_started(p->s, now);
+    if (e->token != 0)
+        smtp_server_answer(p->s, e->token, reply, now);
+}
+
+static void limit_abilities(struct pair *p)
+{
+    p->c->abilities.pipelining = p->c->abilities.pipelining && p->way.pipelining;
+    p->c->abilities.chunking = p->c->abilities.chunking && p->way.chunking;
+}
+
+static void own(struct pair *p, const struct smtp_client_event *e)
+{
+    switch (e->kind) {
+    case SMTP_CLIENT_EVENT_START_TLS:
+        smtp_client_tls_started(p->c, now);
+        break;
+    case SMTP_CLIENT_EVENT_READY:
+        p->ready = true;
+        limit_abilities(p);
+        break;
+    case SMTP_CLIENT_EVENT_BODY_WANTED:
+        assert_false(p->wanted);
+        p->wanted = true;
+        break;
+    case SMTP_CLIENT_EVENT_RECIPIENT:
+        assert_int_equal(p->told[e->recipient.index], 0);
+        p->told[e->recipient.index] = 1 + e->recipient.verdict;
+        break;
+    case SMTP_CLIENT_EVENT_MESSAGE_DONE:
+        p->done++;
+        break;
+    case SMTP_CLIENT_EVENT_CLOSED:
+        p->closed = true;
+        break;
+    default:
+        fail();
+    }
+}
+
+static void give_body(struct pair *p)
+{
+    while (p->wanted && smtp_client_body_wanted(p->c)) {
+        struct str piece = str_sub(p->given, p->given_done, p->way.piece);
+        bool last = p->given_done + piece.len == p->given.len;
+        size_t n = smtp_client_body(p->c, piece, last, now);
+        p->given_done += n;
+        if (n < piece.len || (n == 0 && !last))
+            return;
+    }
+}
+
+/* Carries output to the server; true where something moved. */
+static bool carry_up(struct pair *p)
+{
+    struct str out = str_sub(smtp_client_output(p->c), 0, p->way.cut), rest = out;
+    struct smtp_event e;
+    for (size_t n = 1; n > 0;) {
+        n = smtp_server_input(p->s, rest, 0, now);
+        rest = str_skip(rest, n);
+        while (smtp_server_next(p->s, &e)) {
+            serve(p, &e);
+            n = 1; /* an answer may let more in */
+        }
+    }
+    size_t moved = out.len - rest.len;
+    smtp_client_output_done(p->c, moved, now);
+    return moved > 0;
+}
+
+static bool carry_down(struct pair *p)
+{
+    struct str out = str_sub(smtp_server_output(p->s), 0, p->way.cut);
+    struct smtp_client_event e;
+    size_t n = smtp_client_input(p->c, out, now);
+    smtp_server_output_done(p->s, n);
+    bool moved = n > 0;
+    while (smtp_client_next(p->c, &e)) {
+        own(p, &e);
+        moved = true;
+    }
+    size_t done = p->given_done;
+    give_body(p);
+    return moved || p->given_done > done;
+}
+
+static void talk(struct pair *p)
+{
+    bool moved = true;
+    while (moved) {
+        moved = carry_up(p);
+        moved = carry_down(p) || moved;
+    }
+}
+
+static void pair_init(struct pair *p, const struct way *way)
+{
+    *p = (struct pair){.way = *way};
+    p->settings = (struct smtp_client_settings){.hostname = STR("out.example.org"),
+                                                .lmtp = way->lmtp,
+                                                .tls = SMTP_CLIENT_TLS_OFFERED,
+                                                .timeouts = smtp_client_timeouts_default};
+    p->listener = (struct smtp_listener){.kind = way->lmtp ? SMTP_LISTENER_LMTP : SMTP_LISTENER_MX,
+                                         .hostname = STR("mx.demo.test"),
+                                         .starttls = true,
+                                         .limits = smtp_limits_default};
+    p->listener.limits.tarpit_ms = 0;
+    buf_init(&p->taken, 1 << 24);
+    buf_init(&p->envelope, 1 << 16);
+    p->c = smtp_client_new(&p->settings, now);
+    p->s = smtp_server_new(&p->listener, false, now);
+    assert_non_null(p->c);
+    assert_non_null(p->s);
+    talk(p);
+    assert_true(p->ready);
+}
+
+static void pair_release(struct pair *p)
+{
+    smtp_client_free(p->c);
+    smtp_server_free(p->s);
+    buf_release(&p->taken);
+    buf_release(&p->envelope);
+}
+
+static void send_one(struct pair *p, const struct smtp_client_message *m, struct str body)
+{
+    p->message = m;
+    p->given = body;
+    p->given_done = 0;
+    p->wanted = false;
+    memset(p->told, 0, sizeof p->told);
+    buf_clear(&p->taken);
+    buf_clear(&p->envelope);
+    unsigned done = p->done;
+    smtp_client_send(p->c, m, now);
+    talk(p);
+    assert_int_equal(p->done, done + 1);
+    for (uint32_t i = 0; i < m->recipient_count; i++)
+        assert_int_not_equal(p->told[i], 0);
+}
+
+static const struct smtp_client_recipient three[] = {{.path = STR("alice@demo.test")},
+                                                     {.path = STR("nobody@demo.test")},
+                                                     {.path = STR("later@demo.test")}};
+
+static const struct str bodies[] = {
+    STR(""),
+    STR(".\r\n"),
+    STR("."),
+    STR("no end"),
+    STR("Subject: x\r\n\r\n.\r\n..\r\n...three\r\nlast\r\n"),
+    STR("\r\n.\r\n\r\n.\r\nQUIT\r\n"),
+};
+
+/* What the server's owner must get: lines all end in CRLF, unless the message is binary. */
+static void check_body(const struct pair *p)
+{
+    struct str taken = buf_str(&p->taken);
+    bool ends = p->way.body == SMTP_BODY_BINARYMIME || str_empty(p->given) ||
+                str_ends(p->given, STR("\r\n"));
+    if (!ends) {
+        assert_true(str_ends(taken, STR("\r\n")));
+        taken.len -= 2;
+    }
+    assert_true(str_eq(taken, p->given));
+}
+
+/* More than one connection's worth of everything, with dots at many places. */
+static struct str big_body(void)
+{
+    static struct buf b;
+    buf_init(&b, 1 << 20);
+    for (int i = 0; i < 6000; i++)
+        buf_printf(&b, "%.*s line %d\r\n", i % 5, "....", i);
+    buf_append_str(&b, STR("\r\n.\r\n"));
+    return buf_str(&b);
+}
+
+static void send_all(const struct way *way, const struct str *list, size_t count)
+{
+    struct pair p;
+    pair_init(&p, way);
+    for (size_t i = 0; i < count; i++) {
+        struct smtp_client_message m = {
+            .reverse_path = STR("s@out.test"),
+            .size = list[i].len,
+            .body = way->body,
+            .recipients = three,
+            .recipient_count = 3,
+        };
+        send_one(&p, &m, list[i]);
+        assert_int_equal(p.told[0], 1 + SMTP_CLIENT_TAKEN);
+        assert_int_equal(p.told[1], 1 + SMTP_CLIENT_REFUSED);
+        assert_int_equal(p.told[2], 1 + SMTP_CLIENT_LATER);
+        check_body(&p);
+        struct buf expected;
+        buf_init(&expected, 1000);
+        buf_printf(&expected, "<s@out.test> %d;<alice>", (int)way->body);
+        assert_true(str_eq(buf_str(&p.envelope), buf_str(&expected)));
+        buf_release(&expected);
+    }
+    smtp_client_quit(p.c, now);
+    talk(&p);
+    assert_true(p.closed);
+    pair_release(&p);
+}
+
+static void for_each_way(void (*run)(const struct way *way, void *arg), void *arg)
+{
+    for (unsigned i = 0; i < 24; i++) {
+        struct way way = {.lmtp = i & 1,
+                          .pipelining = i & 2,
+                          .chunking = i & 4,
+                          .body = (enum smtp_body_type)(i / 8),
+                          .cut = 1 << 20,
+                          .piece = 1 << 20};
+        if (way.body == SMTP_BODY_BINARYMIME)
+            way.chunking = true;
+        run(&way, arg);
+    }
+}
+
+static void send_cut(const struct way *way, void *arg)
+{
+    struct way cut = *way;
+    (void)arg;
+    for (cut.cut = 1; cut.cut < 60; cut.cut++)
+        send_all(&cut, bodies, sizeof bodies / sizeof bodies[0]);
+    cut.cut = 1 << 20;
+    for (cut.piece = 1; cut.piece < 20; cut.piece++)
+        send_all(&cut, bodies, sizeof bodies / sizeof bodies[0]);
+}
+
+static void the_server_gets_what_was_given_cut_anywhere(void **state)
+{
+    (void)state;
+    for_each_way(send_cut, NULL);
+}
+
+static void send_big(const struct way *way, void *arg)
+{
+    static const size_t sizes[] = {1 << 20, 4096, 65537, 1000};
+    struct way cut = *way;
+    for (size_t i = 0; i < 4; i++) {
+        cut.cut = sizes[i];
+        cut.piece = sizes[3 - i];
+        send_all(&cut, arg, 1);
+    }
+}
+
+static void a_large_message_arrives_in_every_way(void **state)
+{
+    (void)state;
+    struct str big = big_body();
+    for_each_way(send_big, &big);
+    free((char *)(uintptr_t)big.ptr);
+}
+
+static void binary_arrives_as_it_is(void **state)
+{
+    (void)state;
+    struct str bodies_binary[] = {STR("\0\r\n\n\r.\r\n.\n"), STR("\r"), STR("\n.\r\n"), STR("")};
+    for (size_t cut = 1; cut < 40; cut++) {
+        struct way way = {false, cut & 1, true, SMTP_BODY_BINARYMIME, cut, 1 + cut % 3};
+        send_all(&way, bodies_binary, 4);
+    }
+}
+
+static void nothing_that_is_no_mail_leaves(void **state)
+{
+    (void)state;
+    static const struct str bad[] = {STR("a\rb\r\n"), STR("a\nb\r\n"),    STR("a\0b\r\n"),
+                                     STR("a\r"),      STR("\n.\r\n"),     STR("a\r\n\r.\r\n"),
+                                     STR("\r\r\n"),   STR("a\r\n.\n\r\n")};
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        for (unsigned j = 0; j < 8; j++) {
+            struct way way = {false, j & 1, j & 2, SMTP_BODY_7BIT, 1 << 20, j & 4 ? 1 : 1 << 20};
+            struct pair p;
+            pair_init(&p, &way);
+            struct smtp_client_message m = {
+                .size = bad[i].len, .recipients = three, .recipient_count = 1};
+            send_one(&p, &m, bad[i]);
+            assert_int_equal(p.told[0], 1 + SMTP_CLIENT_REFUSED);
+            assert_int_equal(p.c->out.len, 0);
+            if (way.chunking) { /* the connection is still good */
+                send_one(&p, &m, bodies[4]);
+                assert_int_equal(p.told[0], 1 + SMTP_CLIENT_TAKEN);
+                check_body(&p);
+            }
+            pair_release(&p);
+        }
+    }
+}
+
+/* ---- The contract ------------------------------------------------------------------------- */
+
+static const struct smtp_client_settings plain = {.hostname = STR("out.example.org"),
+                                                  .timeouts = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}};
+
+static void take_output(struct smtp_client *c, const char *expected)
+{
+    struct str out = smtp_client_output(c);
+    assert_int_equal(out.len, strlen(expected));
+    assert_memory_equal(out.ptr, expected, out.len);
+    smtp_client_output_done(c, out.len, now);
+}
+
+static struct smtp_client *begin(const struct smtp_client_settings *settings, const char *abilities)
+{
+    struct smtp_client *c = smtp_client_new(settings, now);
+    struct smtp_client_event e;
+    assert_non_null(c);
+    struct str greeting = STR("220 hi\r\n");
+    assert_int_equal(smtp_client_input(c, greeting, now), greeting.len);
+    take_output(c, "EHLO out.example.org\r\n");
+    smtp_client_input(c, str_from_c(abilities), now);
+    assert_true(smtp_client_next(c, &e));
+    assert_int_equal(e.kind, SMTP_CLIENT_EVENT_READY);
+    return c;
+}
+
+static void an_idle_engine_is_small(void **state)
+{
+    (void)state;
+    struct smtp_client *c = begin(&plain, "250-mx\r\n250-AUTH PLAIN\r\n250 SIZE\r\n");
+    size_t size = malloc_usable_size(c) + c->out.cap + c->auth.cap + c->reader.line.cap +
+                  c->reader.words.cap + c->challenge.cap;
+    print_message("%zu octets\n", size);
+    assert_in_range(size, 1, 2048);
+    smtp_client_free(c);
+}
+
+static void abilities_are_understood(void **state)
+{
+    (void)state;
+    struct smtp_client *c = begin(
+        &plain, "250-mx.example.org says hello, AUTH and DSN\r\n250-pipelining\r\n"
+                "250-SIZE 1000\r\n250-8BITMIME\r\n250-LIMITS MAILMAX=3 rcptmax=2 RCPTDOMAINMAX=x "
+                "FOO=1\r\n250-DELIVERBY 60\r\n250-AUTH=login\r\n250-AUTH plain X.Y\r\n"
+                "250-CHUNKINGX\r\n250 MT-PRIORITY MIXER\r\n");
+    const struct smtp_abilities *a = smtp_client_abilities(c);
+    assert_true(a->extended && a->pipelining && a->size && a->eight_bit_mime && a->mt_priority);
+    assert_true(a->deliver_by && a->deliver_by_min_s == 60 && a->size_max == 1000);
+    assert_false(a->dsn || a->chunking || a->starttls || a->smtputf8);
+    assert_int_equal(a->mail_max, 3);
+    assert_int_equal(a->rcpt_max, 2);
+    assert_int_equal(a->rcpt_domain_max, 0);
+    assert_true(str_eq(text_peek(a->auth), STR("LOGIN PLAIN")));
+    smtp_client_free(c);
+}
+
+static void a_thousand_recipients_go_out_in_bounded_output(void **state)
+{
+    (void)state;
+    struct smtp_client *c = begin(&plain, "250-mx\r\n250 PIPELINING\r\n");
+    static struct smtp_client_recipient many[1000];
+    for (size_t i = 0; i < 1000; i++)
+        many[i].path = STR("somebody@a.rather.long.name.of.a.domain.example.org");
+    struct smtp_client_message m = {.recipients = many, .recipient_count = 1000};
+    struct smtp_client_event e;
+    smtp_client_send(c, &m, now);
+    unsigned told = 0, rounds = 0;
+    while (!smtp_client_next(c, &e)) {
+        size_t size = smtp_client_output(c).len;
+        assert_in_range(size, 1, 16 * 1024);
+        assert_in_range(c->out.cap, 1, 16 * 1024);
+        smtp_client_output_done(c, size, now);
+        assert_in_range(rounds++, 0, 100);
+        if (str_empty(smtp_client_output(c)))
+            break;
+    }
+    smtp_client_peer_gone(c, now);
+    while (smtp_client_next(c, &e) && e.kind == SMTP_CLIENT_EVENT_RECIPIENT) {
+        assert_int_equal(e.recipient.verdict, SMTP_CLIENT_LATER);
+        assert_int_equal(e.recipient.index, told++);
+    }
+    assert_int_equal(told, 1000);
+    assert_int_equal(e.kind, SMTP_CLIENT_EVENT_MESSAGE_DONE);
+    assert_false(e.more);
+    assert_true(smtp_client_next(c, &e));
+    assert_int_equal(e.kind, SMTP_CLIENT_EVENT_CLOSED);
+    assert_false(smtp_client_next(c, &e));
+    smtp_client_free(c);
+}
+
+static void a_closed_engine_still_takes_a_message(void **state)
+{
+    (void)state;
+    struct smtp_client *c = begin(&plain, "250 mx\r\n");
+    struct smtp_client_message m = {.recipients = three, .recipient_count = 2};
+    struct smtp_client_event e;
+    smtp_client_input(c, STR("421 4.3.2 bye\r\n"), now);
+    smtp_client_send(c, &m, now);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_true(smtp_client_next(c, &e));
+        assert_int_equal(e.kind, SMTP_CLIENT_EVENT_RECIPIENT);
+        assert_int_equal(e.recipient.verdict, SMTP_CLIENT_LATER);
+        assert_int_equal(e.recipient.reply.code, 421);
+    }
+    assert_true(smtp_client_next(c, &e) && e.kind == SMTP_CLIENT_EVENT_MESSAGE_DONE && !e.more);
+    assert_true(smtp_client_next(c, &e) && e.kind == SMTP_CLIENT_EVENT_CLOSED);
+    assert_int_equal(e.closed.reason, SMTP_CLIENT_CLOSE_SHUTDOWN);
+    assert_int_equal(e.closed.stage, SMTP_CLIENT_IDLE);
+    smtp_client_free(c);
+}
+
+/* Octets that trickle are no answer, and a body that trickles is no progress. */
+static void patience_ends_with_a_peer_that_trickles(void **state)
+{
+    (void)state;
+    struct smtp_client_settings s = plain;
+    s.timeouts = smtp_client_timeouts_default;
+    struct smtp_client *c = smtp_client_new(&s, now);
+    struct now later = {now.mono_ms + 200000, now.wall_ms};
+    int64_t deadline = smtp_client_deadline(c);
+    smtp_client_input(c, STR("220-a\r\n"), later);
+    assert_true(smtp_client_deadline(c) == deadline);
+    smtp_client_input(c, STR("220 b\r\n"), later);
+    assert_true(smtp_client_deadline(c) == later.mono_ms + 300000);
+    smtp_client_output_done(c, 1, (struct now){later.mono_ms + 1000, 0});
+    assert_true(smtp_client_deadline(c) == later.mono_ms + 300000);
+    smtp_client_free(c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_server_gets_what_was_given_cut_anywhere),
+        cmocka_unit_test(a_large_message_arrives_in_every_way),
+        cmocka_unit_test(binary_arrives_as_it_is),
+        cmocka_unit_test(nothing_that_is_no_mail_leaves),
+        cmocka_unit_test(an_idle_engine_is_small),
+        cmocka_unit_test(abilities_are_understood),
+        cmocka_unit_test(a_thousand_recipients_go_out_in_bounded_output),
+        cmocka_unit_test(a_closed_engine_still_takes_a_message),
+        cmocka_unit_test(patience_ends_with_a_peer_that_trickles),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
