@@ -81,6 +81,21 @@
 /* The name of a client's address, asked of servers that strangers chose: then it has none. */
 #define LIMIT_REVERSE_NAME_MS 5000
 
+/* ---- The way out --------------------------------------------------------------------------- */
+
+/* Questions to name servers under way in a courier: more fail, as if no server had answered. */
+#define LIMIT_RESOLVER_QUESTIONS 20000
+
+/* A question of the way out: then the destination waits. */
+#define LIMIT_DNS_MS (30 * 1000)
+
+/* A connection in the making: then the next address is tried. */
+#define LIMIT_CONNECT_MS (30 * 1000)
+
+/* An MTA-STS policy: its size, and how long its fetching may take (RFC 8461 §3.2, §3.3). */
+#define LIMIT_FETCH_SIZE (64 * 1024)
+#define LIMIT_FETCH_MS   (60 * 1000)
+
 /* ---- IMAP and POP3 ------------------------------------------------------------------------ */
 
 /*
@@ -165,6 +180,25 @@
 /* Targets of one alias. */
 #define LIMIT_ALIAS_TARGETS 1000
 
+/* ---- Queue -------------------------------------------------------------------------------- */
+
+/* Rows of the queue that couriers hold at once: what is being delivered is all that costs memory.
+ */
+#define LIMIT_QUEUE_LEASES 50000
+
+/* Octets of a remote's words that are kept of an attempt. */
+#define LIMIT_QUEUE_WORDS_SIZE 1024
+
+/* Octets of a destination's name: "route:", "dns:" or "literal:" and a name. */
+#define LIMIT_DESTINATION_SIZE 300
+
+/* How long an MTA-STS policy is kept that nobody has fetched anew (max_age is a year at most).
+ */
+#define LIMIT_STS_POLICY_MS (366LL * 24 * 60 * 60 * 1000)
+
+/* How long something is known of a destination that nothing waits for. */
+#define LIMIT_DESTINATION_MS (7LL * 24 * 60 * 60 * 1000)
+
 /* ---- Recipients --------------------------------------------------------------------------- */
 
 /* How deep aliases may lead to aliases, and to how many addresses in all: 550 5.2.4. */
@@ -186,6 +220,9 @@
 
 /* When a sender who wants to know (RFC 3461 DELAY) is told that it takes longer. */
 #define LIMIT_QUEUE_DELAY_NOTICE_MS (4 * 60 * 60 * 1000)
+
+/* The longest that nobody goes to a destination that could not be reached. */
+#define LIMIT_DESTINATION_RETRY_MS (60 * 60 * 1000)
 
 /* Times of the retry schedule that a configuration may have. */
 #define LIMIT_QUEUE_RETRIES 32

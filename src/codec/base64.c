@@ -96,3 +96,37 @@ void base64_decode_body(struct base64_decoder *d, struct buf *out, struct str pi
     }
     buf_grown(out, count);
 }
+
+static void put_line(struct base64_encoder *e, struct buf *out, struct str octets)
+{
+    if (e->has_line)
+        buf_append_str(out, STR("\r\n"));
+    base64_encode(out, octets);
+    e->has_line = true;
+}
+
+void base64_encode_body(struct base64_encoder *e, struct buf *out, struct str piece)
+{
+    while (piece.len > 0) {
+        if (e->held_len == 0 && piece.len >= BASE64_LINE_OCTETS) {
+            put_line(e, out, str_sub(piece, 0, BASE64_LINE_OCTETS));
+            piece = str_skip(piece, BASE64_LINE_OCTETS);
+            continue;
+        }
+        struct str part = str_sub(piece, 0, BASE64_LINE_OCTETS - (size_t)e->held_len);
+        memcpy(e->held + e->held_len, part.ptr, part.len);
+        e->held_len += (unsigned char)part.len;
+        piece = str_skip(piece, part.len);
+        if (e->held_len == BASE64_LINE_OCTETS) {
+            put_line(e, out, str_make(e->held, sizeof e->held));
+            e->held_len = 0;
+        }
+    }
+}
+
+void base64_encode_body_end(struct base64_encoder *e, struct buf *out)
+{
+    if (e->held_len > 0)
+        put_line(e, out, str_make(e->held, e->held_len));
+    *e = (struct base64_encoder){0};
+}

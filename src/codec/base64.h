@@ -36,4 +36,21 @@ struct base64_decoder {
 
 void base64_decode_body(struct base64_decoder *d, struct buf *out, struct str piece);
 
+/*
+ * A body in pieces of any size, in lines of 76 characters (RFC 2045 §6.8) with CRLF between them
+ * and none behind the last. Start it as {0}.
+ */
+#define BASE64_LINE_OCTETS 57
+
+struct base64_encoder {
+    bool has_line;
+    unsigned char held_len;
+    char held[BASE64_LINE_OCTETS];
+};
+
+void base64_encode_body(struct base64_encoder *e, struct buf *out, struct str piece);
+
+/* After the last piece. Leaves e as {0}. */
+void base64_encode_body_end(struct base64_encoder *e, struct buf *out);
+
 #endif

@@ -59,6 +59,31 @@ static void a_body_is_read_in_any_pieces(void **state)
     }
 }
 
+static void a_body_is_written_in_lines(void **state)
+{
+    (void)state;
+    char octets[200];
+    for (size_t i = 0; i < sizeof octets; i++)
+        octets[i] = (char)(i * 7);
+    for (size_t len = 0; len <= sizeof octets; len += 19) {
+        for (size_t piece = 1; piece < 80; piece += 7) {
+            struct base64_encoder e = {0};
+            struct base64_decoder d = {0};
+            struct buf out, back;
+            buf_init(&out, 1000);
+            buf_init(&back, 1000);
+            for (size_t at = 0; at < len; at += piece)
+                base64_encode_body(&e, &out, str_sub(str_make(octets, len), at, piece));
+            base64_encode_body_end(&e, &out);
+            assert_int_equal(out.len, (len + 2) / 3 * 4 + (len > 0 ? (len - 1) / 57 * 2 : 0));
+            base64_decode_body(&d, &back, buf_str(&out));
+            assert_true(str_eq(buf_str(&back), str_make(octets, len)));
+            buf_release(&out);
+            buf_release(&back);
+        }
+    }
+}
+
 static void a_full_buf_is_told(void **state)
 {
     (void)state;
@@ -78,6 +103,7 @@ int main(void)
         cmocka_unit_test(the_vectors_of_rfc_4648),
         cmocka_unit_test(strict_decoding_refuses_everything_unusual),
         cmocka_unit_test(a_body_is_read_in_any_pieces),
+        cmocka_unit_test(a_body_is_written_in_lines),
         cmocka_unit_test(a_full_buf_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

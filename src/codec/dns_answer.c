@@ -8,6 +8,10 @@ enum {
     POINTER_BITS = 0xc0,
     JUMPS_MAX = 20,
     NAME_SIZE_MAX = 255,
+    ALIASES_MAX = 16,
+    MX_HEAD_SIZE = 2,
+    SRV_HEAD_SIZE = 6,
+    TLSA_HEAD_SIZE = 3,
     FLAG_RESPONSE = 0x80,
     RCODE_BITS = 0x0f
 };
@@ -63,6 +67,7 @@ bool dns_answer_next(struct dns_answer *a, struct dns_record *ret_record)
     if (a->packet.len - data_at < size)
         return false;
     *ret_record = (struct dns_record){.type = (uint16_t)word_at(a->packet, at),
+                                      .owner_at = a->at,
                                       .data_at = data_at,
                                       .data = str_sub(a->packet, data_at, size)};
     a->at = data_at + size;
@@ -107,6 +112,95 @@ bool dns_answer_host(struct str packet, size_t at, struct buf *out)
         at += 1 + size;
     }
     return false;
+}
+
+/* As dns_answer_host, but the root is a name too, an empty one. */
+static bool target_host(const struct dns_answer *a, size_t at, struct buf *out)
+{
+    if (at < a->packet.len && byte_at(a->packet, at) == 0)
+        return true;
+    return dns_answer_host(a->packet, at, out) && !out->failed;
+}
+
+bool dns_record_mx(const struct dns_answer *a, const struct dns_record *r, uint16_t *ret_preference,
+                   struct buf *host)
+{
+    if (r->data.len <= MX_HEAD_SIZE || !target_host(a, r->data_at + MX_HEAD_SIZE, host))
+        return false;
+    *ret_preference = (uint16_t)word_at(r->data, 0);
+    return true;
+}
+
+bool dns_record_srv(const struct dns_answer *a, const struct dns_record *r, struct dns_srv *ret_srv,
+                    struct buf *target)
+{
+    if (r->data.len <= SRV_HEAD_SIZE || !target_host(a, r->data_at + SRV_HEAD_SIZE, target))
+        return false;
+    *ret_srv = (struct dns_srv){.priority = (uint16_t)word_at(r->data, 0),
+                                .weight = (uint16_t)word_at(r->data, 2),
+                                .port = (uint16_t)word_at(r->data, 4)};
+    return true;
+}
+
+bool dns_record_tlsa(const struct dns_record *r, struct dns_tlsa *ret_tlsa)
+{
+    if (r->data.len <= TLSA_HEAD_SIZE)
+        return false;
+    *ret_tlsa = (struct dns_tlsa){.usage = (uint8_t)byte_at(r->data, 0),
+                                  .selector = (uint8_t)byte_at(r->data, 1),
+                                  .matching = (uint8_t)byte_at(r->data, 2),
+                                  .data = str_skip(r->data, TLSA_HEAD_SIZE)};
+    return true;
+}
+
+bool dns_record_txt(const struct dns_record *r, struct buf *out)
+{
+    struct str data = r->data;
+    while (data.len > 0) {
+        size_t size = byte_at(data, 0);
+        if (size >= data.len || !buf_append_str(out, str_sub(data, 1, size)))
+            return false;
+        data = str_skip(data, 1 + size);
+    }
+    return r->data.len > 0;
+}
+
+/* The alias's target in place of the name; false where this record is not its CNAME. */
+static bool follow_alias(const struct dns_answer *a, const struct dns_record *r, struct buf *name,
+                         struct buf *scratch)
+{
+    if (r->type != DNS_CNAME)
+        return false;
+    buf_clear(scratch);
+    if (!dns_answer_host(a->packet, r->owner_at, scratch) ||
+        !str_eq_nocase(buf_str(scratch), buf_str(name)))
+        return false;
+    buf_clear(scratch);
+    if (!dns_answer_host(a->packet, r->data_at, scratch))
+        return false;
+    buf_clear(name);
+    return buf_append_str(name, buf_str(scratch));
+}
+
+bool dns_answer_canonical(const struct dns_answer *opened, struct str name, struct buf *out)
+{
+    struct buf at, scratch;
+    bool found = true, ok = false;
+    buf_init(&at, NAME_SIZE_MAX + 1);
+    buf_init(&scratch, NAME_SIZE_MAX + 1);
+    buf_append_str(&at, name);
+    for (int aliases = 0; found && aliases < ALIASES_MAX; aliases++) {
+        struct dns_answer a = *opened;
+        struct dns_record record;
+        found = false;
+        while (!found && dns_answer_next(&a, &record))
+            found = follow_alias(&a, &record, &at, &scratch);
+    }
+    if (!found && !at.failed)
+        ok = buf_append_str(out, buf_str(&at));
+    buf_release(&at);
+    buf_release(&scratch);
+    return ok;
 }
 
 void dns_reverse_name(struct str address, struct buf *out)

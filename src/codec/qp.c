@@ -117,3 +117,73 @@ void qp_decode_end(struct qp_decoder *d, struct buf *out)
         buf_append_byte(out, d->first_digit);
     *d = (struct qp_decoder){0};
 }
+
+/* ---- encoding ---- */
+
+enum { QP_LINE_LEN = 76 };
+
+/* One octet that is not of a line's end, on this line or, behind a soft line break, the next. */
+static void put_octet(struct qp_encoder *e, struct buf *out, char c, bool plain)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    /* The last column is for the "=" of a soft line break. */
+    if (e->column + (plain ? 1 : 3) > QP_LINE_LEN - 1) {
+        buf_append_str(out, STR("=\r\n"));
+        e->column = 0;
+    }
+    if (plain && !(c == '-' && e->column == 0)) {
+        buf_append_byte(out, c);
+        e->column++;
+        return;
+    }
+    char escape[3] = {'=', digits[(unsigned char)c >> 4], digits[(unsigned char)c & 15]};
+    buf_append(out, escape, sizeof escape);
+    e->column += sizeof escape;
+}
+
+/* What was held turns out to be no line's end. */
+static void put_held(struct qp_encoder *e, struct buf *out, bool space_is_plain)
+{
+    if (e->held_space)
+        put_octet(e, out, e->held_space, space_is_plain);
+    if (e->held_cr)
+        put_octet(e, out, '\r', false);
+    e->held_space = 0;
+    e->held_cr = false;
+}
+
+static void put_line_end(struct qp_encoder *e, struct buf *out)
+{
+    e->held_cr = false;
+    put_held(e, out, false);
+    buf_append_str(out, STR("\r\n"));
+    e->column = 0;
+}
+
+void qp_encode(struct qp_encoder *e, struct buf *out, struct str piece)
+{
+    for (size_t i = 0; i < piece.len; i++) {
+        char c = piece.ptr[i];
+        if (c == '\n' && e->held_cr) {
+            put_line_end(e, out);
+            continue;
+        }
+        if (c == '\r' && !e->held_cr) {
+            e->held_cr = true;
+            continue;
+        }
+        put_held(e, out, true);
+        if (c == ' ' || c == '\t')
+            e->held_space = c;
+        else if (c == '\r')
+            e->held_cr = true;
+        else
+            put_octet(e, out, c, c > ' ' && c < 0x7F && c != '=');
+    }
+}
+
+void qp_encode_end(struct qp_encoder *e, struct buf *out)
+{
+    put_held(e, out, false);
+    *e = (struct qp_encoder){0};
+}

@@ -24,4 +24,20 @@ void qp_decode(struct qp_decoder *d, struct buf *out, struct str piece);
 /* After the last piece: what an unfinished escape stands for. Leaves d as {0}. */
 void qp_decode_end(struct qp_decoder *d, struct buf *out);
 
+/*
+ * The other way, in pieces of any size; start it as {0}. Lines are at most 76 characters; CRLF is a
+ * line's end, CR and LF alone are octets. No line begins with "-": a soft line break must not make
+ * a delimiter of a multipart out of the middle of a line.
+ */
+struct qp_encoder {
+    unsigned char column;
+    char held_space; /* of a line's end, perhaps; 0: none */
+    bool held_cr;
+};
+
+void qp_encode(struct qp_encoder *e, struct buf *out, struct str piece);
+
+/* After the last piece. Leaves e as {0}. */
+void qp_encode_end(struct qp_encoder *e, struct buf *out);
+
 #endif

@@ -226,13 +226,28 @@ void stream_finish(struct stream *s)
     shutdown(s->fd, SHUT_WR);
 }
 
-bool stream_start_tls(struct stream *s, struct tls_server *t)
+static bool begin_tls(struct stream *s, SSL *ssl)
 {
     buf_release(&s->unread);
-    s->ssl = tls_accept(t, s->fd);
+    s->ssl = ssl;
     if (!s->ssl)
         return false;
     s->handshaking = true;
+    update_watch(s);
+    return true;
+}
+
+bool stream_start_tls(struct stream *s, struct tls_server *t)
+{
+    return begin_tls(s, tls_accept(t, s->fd));
+}
+
+bool stream_start_tls_client(struct stream *s, struct tls_client *t,
+                             const struct tls_demand *demand)
+{
+    if (!begin_tls(s, tls_connect(t, demand, s->fd)))
+        return false;
+    s->ssl_wants_write = true; /* the client speaks first */
     update_watch(s);
     return true;
 }

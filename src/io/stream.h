@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "io/loop.h"
 #include "io/tls.h"
+#include "io/tls_client.h"
 
 /*
  * A connection, in clear or under TLS. `ready` is called when something may have become possible
@@ -83,6 +84,13 @@ void stream_finish(struct stream *s);
  * writes are blocked until it is done: stream_handshaking tells. False where there is no memory.
  */
 bool stream_start_tls(struct stream *s, struct tls_server *t);
+
+/*
+ * The same for the client's side (the first octets leave with the next turn). tls_client_verdict
+ * tells who the server is, or why the stream broke.
+ */
+bool stream_start_tls_client(struct stream *s, struct tls_client *t,
+                             const struct tls_demand *demand);
 
 static inline bool stream_handshaking(const struct stream *s)
 {

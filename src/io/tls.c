@@ -322,16 +322,23 @@ size_t tls_exporter_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_M
 }
 
 /* RFC 5929 §4.1: the signature's own hash, SHA-256 for MD5 and SHA-1; undefined without one. */
-size_t tls_server_end_point_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_MAX])
+size_t tls_certificate_binding(const X509 *certificate,
+                               unsigned char ret_bytes[TLS_BINDING_SIZE_MAX])
 {
-    X509 *leaf = SSL_get_certificate(ssl);
+    X509 *leaf = (X509 *)(uintptr_t)certificate;
     int hash = NID_undef;
     unsigned len = 0;
-    if (!leaf || X509_get_signature_info(leaf, &hash, NULL, NULL, NULL) != 1 || hash == NID_undef)
+    if (X509_get_signature_info(leaf, &hash, NULL, NULL, NULL) != 1 || hash == NID_undef)
         return 0;
     const EVP_MD *md =
         hash == NID_md5 || hash == NID_sha1 ? EVP_sha256() : EVP_get_digestbynid(hash);
     if (!md || X509_digest(leaf, md, ret_bytes, &len) != 1)
         return 0;
     return len;
+}
+
+size_t tls_server_end_point_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_MAX])
+{
+    const X509 *leaf = SSL_get_certificate(ssl);
+    return leaf ? tls_certificate_binding(leaf, ret_bytes) : 0;
 }

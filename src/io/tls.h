@@ -71,6 +71,10 @@ size_t tls_exporter_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_M
 /* RFC 5929 §4: the hash of our certificate. Returns the length, 0 where there is none. */
 size_t tls_server_end_point_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_MAX]);
 
+/* The same of any certificate. */
+size_t tls_certificate_binding(const X509 *certificate,
+                               unsigned char ret_bytes[TLS_BINDING_SIZE_MAX]);
+
 /* For streams: the server's side of a handshake over fd. NULL where there is no memory. */
 SSL *tls_accept(struct tls_server *t, int fd);
 

@@ -15,6 +15,7 @@ struct ingest {
     struct buf header; /* the message's own, as it came */
     struct header_facts facts;
     bool has_facts;
+    bool only_header;
     struct buf structure_blob;
     struct buf signature_set;
     bool failed;
@@ -24,7 +25,7 @@ static void start(struct ingest *in)
 {
     in->size = 0;
     in->facts = (struct header_facts){0};
-    in->has_facts = in->failed = false;
+    in->has_facts = in->only_header = in->failed = false;
     transcript_init(&in->transcript);
     signature_init(&in->signature);
 }
@@ -63,12 +64,47 @@ void ingest_reset(struct ingest *in)
     start(in);
 }
 
+void ingest_only_header(struct ingest *in)
+{
+    in->only_header = true;
+}
+
+static void read_facts(struct ingest *in)
+{
+    header_facts_of(buf_str(&in->header), &in->facts);
+    in->has_facts = true;
+}
+
+/* An empty line: at the start, or behind a line end that stands at `from` or later. */
+static bool has_empty_line(struct str block, size_t from)
+{
+    struct str rest = str_skip(block, from);
+    if (str_starts(block, STR("\r\n")) || str_starts(block, STR("\n")))
+        return true;
+    for (ptrdiff_t at; (at = str_find_byte(rest, '\n')) >= 0;) {
+        rest = str_skip(rest, (size_t)at + 1);
+        if (str_starts(rest, STR("\r\n")) || str_starts(rest, STR("\n")))
+            return true;
+    }
+    return false;
+}
+
+/* What is behind the empty line comes along, and does not matter: header_facts_of stops there. */
+static void take_header(struct ingest *in, struct str bytes)
+{
+    size_t before = in->header.len;
+    struct str part = str_sub(bytes, 0, LIMIT_HEADER_SIZE - before);
+    in->failed |= !buf_append_str(&in->header, part);
+    if (in->header.len == LIMIT_HEADER_SIZE ||
+        has_empty_line(buf_str(&in->header), before < 2 ? 0 : before - 2))
+        read_facts(in);
+}
+
 static void see(struct ingest *in, const struct transcript_event *event)
 {
     if (event->is_header && event->part == 0) {
         in->failed |= !buf_append_str(&in->header, event->header);
-        header_facts_of(buf_str(&in->header), &in->facts);
-        in->has_facts = true;
+        read_facts(in);
     }
     if (event->begins)
         signature_gap(&in->signature);
@@ -79,6 +115,11 @@ void ingest_write(struct ingest *in, struct str bytes)
 {
     struct transcript_event event;
     in->size += bytes.len;
+    if (in->only_header) {
+        if (!in->has_facts)
+            take_header(in, bytes);
+        return;
+    }
     while (transcript_next(&in->transcript, &bytes, &event))
         see(in, &event);
 }
@@ -88,8 +129,20 @@ const struct header_facts *ingest_header(const struct ingest *in)
     return in->has_facts ? &in->facts : NULL;
 }
 
+static enum status_code finish_header(struct ingest *in, struct ingest_facts *ret_facts)
+{
+    if (!in->has_facts)
+        read_facts(in);
+    if (in->failed)
+        return STATUS_NO_MEMORY;
+    *ret_facts = (struct ingest_facts){.size = in->size, .header = in->facts};
+    return STATUS_OK;
+}
+
 enum status_code ingest_finish(struct ingest *in, struct ingest_facts *ret_facts)
 {
+    if (in->only_header)
+        return finish_header(in, ret_facts);
     struct transcript_event event;
     const struct structure *structure;
     while (transcript_end(&in->transcript, &event))

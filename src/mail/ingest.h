@@ -27,7 +27,7 @@ struct ingest;
 struct ingest_facts {
     uint64_t size;
     struct header_facts header;        /* raw, of the message's own header */
-    const struct structure *structure; /* envelope: structure->parts[0].envelope */
+    const struct structure *structure; /* envelope: structure->parts[0].envelope; may be NULL */
     struct str structure_blob;         /* structure_encode of it */
     struct str signature;              /* see mail/search.h */
 };
@@ -35,6 +35,12 @@ struct ingest_facts {
 /* NULL where memory is full. */
 struct ingest *ingest_new(void);
 void ingest_free(struct ingest *in);
+
+/*
+ * Before the first byte, for mail that nobody will read or search here: only size and header are
+ * looked at. The facts have no structure then, an empty blob and no signature.
+ */
+void ingest_only_header(struct ingest *in);
 
 void ingest_write(struct ingest *in, struct str bytes);
 

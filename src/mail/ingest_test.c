@@ -65,6 +65,33 @@ static void one_pass_learns_everything(void **state)
     ingest_free(in);
 }
 
+static void only_the_header_can_be_learnt(void **state)
+{
+    (void)state;
+    struct str all = str_from_c(message);
+    const struct str headless = STR("\r\nSubject: of the body\r\n\r\n");
+    struct ingest_facts facts;
+    for (size_t piece = 1; piece <= all.len; piece++) {
+        struct ingest *in = ingest_new();
+        ingest_only_header(in);
+        ingest_in_pieces(in, all, piece, &facts);
+        assert_int_equal(facts.size, all.len);
+        assert_int_equal(facts.header.received_count, 2);
+        assert_int_equal(facts.header.date_count, 1);
+        assert_true(str_eq(facts.header.message_id, STR("<1@x>")));
+        assert_null(facts.structure);
+        assert_int_equal(facts.structure_blob.len + facts.signature.len, 0);
+        ingest_reset(in);
+        ingest_only_header(in);
+        ingest_in_pieces(in, headless, piece, &facts);
+        assert_int_equal(facts.header.subject.len, 0);
+        ingest_reset(in);
+        ingest_in_pieces(in, all, piece, &facts);
+        assert_non_null(facts.structure);
+        ingest_free(in);
+    }
+}
+
 static void header_facts_come_with_the_end_of_the_header(void **state)
 {
     (void)state;
@@ -193,6 +220,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_pass_learns_everything),
+        cmocka_unit_test(only_the_header_can_be_learnt),
         cmocka_unit_test(header_facts_come_with_the_end_of_the_header),
         cmocka_unit_test(pieces_make_no_difference),
         cmocka_unit_test(what_a_reader_sees_is_found),

@@ -17,6 +17,8 @@ struct recipient_node {
 
 static const struct recipient_decision reply_ok = REPLY(250, "2.1.5", "Recipient ok");
 static const struct recipient_decision reply_relay = REPLY(550, "5.7.1", "Relaying denied");
+static const struct recipient_decision reply_ourselves =
+    REPLY(550, "5.1.2", "This server's own name is no domain for mail");
 static const struct recipient_decision reply_no_domain =
     REPLY(550, "5.1.3", "A recipient needs a domain");
 static const struct recipient_decision reply_unknown = REPLY(550, "5.1.1", "No such mailbox here");
@@ -124,6 +126,45 @@ static bool go_home(struct recipient *r, struct recipient_address *a)
     return true;
 }
 
+/* Room for one more at the end of an array in the arena; NULL where there is no memory. */
+static void *grow(struct arena *arena, void *items, size_t size, size_t count, size_t *room)
+{
+    if (count < *room)
+        return items;
+    size_t more = *room ? *room * 4 : 4;
+    void *grown = arena_alloc(arena, more * size);
+    if (grown && count > 0)
+        memcpy(grown, items, count * size);
+    if (grown)
+        *room = more;
+    return grown;
+}
+
+/* The address at hand is elsewhere. What an alias leads to, the operator has allowed. */
+static void relay_node(struct recipient *r)
+{
+    const struct recipient_address *a = &r->at->address;
+    bool is_member = r->at->depth > 0;
+    if (!r->rules.outbound || !(r->rules.may_relay || is_member)) {
+        refuse_node(r, &reply_relay);
+        return;
+    }
+    if (str_eq_nocase(a->domain, r->rules.hostname)) {
+        refuse_node(r, &reply_ourselves);
+        return;
+    }
+    struct recipient_relay *grown =
+        grow(r->arena, r->relays, sizeof *grown, r->relay_count, &r->relay_room);
+    if (!grown) {
+        decide(r, &reply_memory);
+        return;
+    }
+    r->relays = grown;
+    r->relays[r->relay_count++] = (struct recipient_relay){a->text, a->domain};
+    r->accepted = true;
+    finish_node(r);
+}
+
 static void start_node(struct recipient *r)
 {
     struct recipient_address *a = &r->at->address;
@@ -139,7 +180,7 @@ static void start_node(struct recipient *r)
     else if (str_empty(a->domain))
         refuse_node(r, &reply_no_domain);
     else if (a->domain.ptr[0] == '[')
-        refuse_node(r, &reply_relay);
+        relay_node(r);
     else
         ask(r, RECIPIENT_DOMAIN, a->local);
 }
@@ -151,6 +192,8 @@ static void conclude(struct recipient *r)
         r->decision = reply_ok;
         r->decision.targets = r->targets;
         r->decision.target_count = r->target_count;
+        r->decision.relays = r->relays;
+        r->decision.relay_count = r->relay_count;
     } else if (is_postmaster(r->nodes) && !r->fallback && r->is_local) {
         r->at = r->nodes;
         ask_postmaster(r);
@@ -162,7 +205,7 @@ static void conclude(struct recipient *r)
 static void answer_domain(struct recipient *r, const struct recipient_fact *fact)
 {
     if (!fact->found) {
-        refuse_node(r, &reply_relay);
+        relay_node(r);
         return;
     }
     r->is_local |= r->at == r->nodes;
@@ -265,21 +308,24 @@ static void answer_postmaster(struct recipient *r, const struct recipient_fact *
         follow(r, fact);
 }
 
+static bool reaches(const struct recipient *r, uint64_t account)
+{
+    for (size_t i = 0; i < r->target_count; i++)
+        if (r->targets[i].account == account)
+            return true;
+    return false;
+}
+
 /* An account reached along several ways gets one copy. */
 static bool add_target(struct recipient *r, const struct recipient_target *target)
 {
-    if (recipient_reaches(r, target->account))
+    if (reaches(r, target->account))
         return true;
-    if (r->target_count == r->target_room) {
-        size_t room = r->target_room ? r->target_room * 4 : 4;
-        struct recipient_target *grown = arena_alloc_array(r->arena, room, sizeof(*grown));
-        if (!grown)
-            return false;
-        if (r->target_count > 0)
-            memcpy(grown, r->targets, r->target_count * sizeof(*grown));
-        r->targets = grown;
-        r->target_room = room;
-    }
+    struct recipient_target *grown =
+        grow(r->arena, r->targets, sizeof *grown, r->target_count, &r->target_room);
+    if (!grown)
+        return false;
+    r->targets = grown;
     r->targets[r->target_count++] = *target;
     return true;
 }
@@ -352,12 +398,11 @@ void recipient_answer(struct recipient *r, const struct recipient_fact *fact)
     answers[r->question.kind](r, fact);
 }
 
-bool recipient_reaches(const struct recipient *r, uint64_t account)
+bool recipient_is_own(const struct recipient *r, uint64_t account)
 {
-    for (size_t i = 0; i < r->target_count; i++)
-        if (r->targets[i].account == account)
-            return true;
-    return false;
+    /* Each address led to one other at most: the last is as deep as there are addresses. */
+    bool is_chain = r->last && r->last->depth + 1 == r->node_count;
+    return is_chain && reaches(r, account);
 }
 
 bool recipient_address_make(struct arena *arena, const struct mailbox_address *mailbox,

@@ -15,16 +15,20 @@
  *         recipient_answer(&r, look_up(&question));
  *     use(&r.decision);
  *
- * The rules, in this order. Only addresses in local domains: everything else is relaying, whoever
- * asks (there is no outbound mail yet), and so are address literals, the percent hack, bang paths
- * and other routes inside a local part that is not itself a known address. An exact address; else
+ * The rules, in this order. Whoever asks, an address in a local domain is looked up; everything
+ * else is relaying, and so are address literals, and in a local domain the percent hack, bang paths
+ * and other routes inside a local part that is not itself a known address. Relaying is for those
+ * who may (rules.may_relay), and only to other domains: what a local part means there is that
+ * domain's affair (RFC 5321 §2.3.11). An exact address; else
  * the address without its detail (alice+shop); else postmaster, which is never refused (RFC 5321
  * §4.5.1); else the domain's catch-all. Aliases are followed through any number of members, each
  * address once, so a loop ends by itself.
  *
- * An alias is accepted where one of its members can take the message. Members without a mailbox
- * that works are left out; members over their quota then get the message all the same, because
- * nobody could be told that they did not.
+ * An alias is accepted where one of its members can take the message, here or elsewhere: the
+ * operator who made the alias has decided that its mail is sent on, whoever it is from. Members
+ * without a mailbox that works are left out (and those elsewhere where no mail leaves at all);
+ * members over their quota then get the message all the same, because nobody could be told that
+ * they did not.
  *
  * Everything the resolution hands out lives in the arena, or is borrowed from the address given.
  */
@@ -44,6 +48,8 @@ bool recipient_address_make(struct arena *arena, const struct mailbox_address *m
 struct recipient_rules {
     struct str hostname;    /* postmaster is accepted here as well */
     struct str home_domain; /* whose postmaster a bare "postmaster" is; may be empty */
+    bool outbound;          /* mail leaves this server at all */
+    bool may_relay;         /* who sends this may send it to anywhere */
 };
 
 enum recipient_question_kind {
@@ -80,6 +86,12 @@ struct recipient_target {
     struct str delivered_to;
 };
 
+/* address as given, for the next server; domain in normal form, for the route to it. */
+struct recipient_relay {
+    struct str address;
+    struct str domain; /* A-labels in lower case, or "[192.0.2.1]" */
+};
+
 /* code 250, or the refusal for the peer. */
 struct recipient_decision {
     unsigned code;
@@ -87,6 +99,8 @@ struct recipient_decision {
     struct str text;
     const struct recipient_target *targets;
     size_t target_count;
+    const struct recipient_relay *relays;
+    size_t relay_count;
 };
 
 struct recipient_node;
@@ -105,8 +119,11 @@ struct recipient {
     struct recipient_target *targets;
     size_t target_count;
     size_t target_room;
+    struct recipient_relay *relays;
+    size_t relay_count;
+    size_t relay_room;
     bool is_local;                      /* the recipient's own domain is */
-    bool accepted;                      /* there is a target that can take it */
+    bool accepted;                      /* there is somebody who can take it */
     bool fallback;                      /* postmaster's mail goes to whom nobody named */
     struct recipient_decision refusal;  /* the best of the reasons seen so far */
     struct recipient_decision decision; /* when recipient_next has returned false */
@@ -126,9 +143,12 @@ bool recipient_next(struct recipient *r, struct recipient_question *ret_question
 void recipient_answer(struct recipient *r, const struct recipient_fact *fact);
 
 /*
- * Whether mail for the address ends up with the account, be its mailbox full or not: then the
- * account may also send from it (RFC 6409 §6.1). After the decision.
+ * Whether the address is the account's own, be its mailbox full or not, so that the account may
+ * send from it (RFC 6409 §6.1): mail for it goes there and nowhere else. So an address of the
+ * account is, with any detail; an alias with one member; what its catch-all takes; postmaster where
+ * nobody was named, for the first account. An alias with several members is nobody's own. After the
+ * decision.
  */
-bool recipient_reaches(const struct recipient *r, uint64_t account);
+bool recipient_is_own(const struct recipient *r, uint64_t account);
 
 #endif

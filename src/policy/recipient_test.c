@@ -29,6 +29,11 @@ static const struct entry directory[] = {
     {"ping@a.test", 0, "pong@a.test"},
     {"pong@a.test", 0, "ping@a.test"},
     {"away@a.test", 0, "someone@elsewhere.test"},
+    {"copy@a.test", 0, "alice@a.test,someone@elsewhere.test"},
+    {"list@a.test", 0, "away@a.test,copy@a.test,x@[192.0.2.1],a%b@far.test"},
+    {"late@a.test", 0, "gone@a.test,someone@elsewhere.test"},
+    {"host@a.test", 0, "alice@mail.a.test"},
+    {"me@a.test", 0, "alice@a.test"},
     {"dead@a.test", 0, "gone@a.test"},
     {"some@a.test", 0, "gone@a.test,full@a.test,alice@a.test"},
     {"none@a.test", 0, "gone@a.test,full@a.test"},
@@ -66,6 +71,7 @@ struct world {
     struct arena arena;
     bool without_accounts;
     unsigned wide; /* wide@a.test leads to so many addresses of alice */
+    bool outbound, may_relay;
 };
 
 static struct recipient_address address_of(struct arena *arena, struct str words)
@@ -150,7 +156,8 @@ static struct recipient_fact look_up(struct world *w, const struct recipient_que
 static struct recipient_decision resolve(struct world *w, const char *words, uint64_t size,
                                          struct recipient *r)
 {
-    const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test")};
+    const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test"), w->outbound,
+                                          w->may_relay};
     struct recipient_address address = address_of(&w->arena, str_from_c(words));
     struct recipient_question question;
     recipient_begin(r, &w->arena, &rules, &address, size);
@@ -161,7 +168,7 @@ static struct recipient_decision resolve(struct world *w, const char *words, uin
     return r->decision;
 }
 
-/* "250 account:mailbox:delivered-to …", or "550 5.1.1". */
+/* "250 account:delivered-to … >relay/domain …", or "550 5.1.1". */
 static void print(const struct recipient_decision *d, char *out, size_t size)
 {
     int n = snprintf(out, size, "%u", d->code);
@@ -170,6 +177,9 @@ static void print(const struct recipient_decision *d, char *out, size_t size)
     for (size_t i = 0; i < d->target_count; i++)
         n += snprintf(out + n, size - (size_t)n, " %d:%.*s", (int)d->targets[i].account,
                       STR_ARG(d->targets[i].delivered_to));
+    for (size_t i = 0; i < d->relay_count; i++)
+        n += snprintf(out + n, size - (size_t)n, " >%.*s/%.*s", STR_ARG(d->relays[i].address),
+                      STR_ARG(d->relays[i].domain));
 }
 
 static const struct {
@@ -212,6 +222,7 @@ static const struct {
     {"self@a.test", 0, "550 5.4.6"},
     {"ping@a.test", 0, "550 5.4.6"},
     {"away@a.test", 0, "550 5.7.1"},
+    {"host@a.test", 0, "550 5.7.1"},
     {"dead@a.test", 0, "550 5.2.1"},
     {"some@a.test", 0, "250 4:full@a.test 1:alice@a.test"},
     {"none@a.test", 0, "452 4.2.2"},
@@ -249,20 +260,92 @@ static const struct {
     {"per%cent@a.test", 0, "250 2:per%cent@a.test"},
 };
 
+static void check_case(const char *recipient, uint64_t size, bool outbound, bool may_relay,
+                       const char *expected)
+{
+    struct world w = {.outbound = outbound, .may_relay = may_relay};
+    struct recipient r;
+    char words[1000];
+    arena_init(&w.arena, 1 << 20);
+    struct recipient_decision d = resolve(&w, recipient, size, &r);
+    print(&d, words, sizeof(words));
+    if (strcmp(words, expected) != 0)
+        fail_msg("%s: %s, expected %s", recipient, words, expected);
+    arena_reset(&w.arena);
+}
+
 static void every_recipient_goes_where_the_table_says(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        struct world w = {0};
-        struct recipient r;
-        char words[1000];
-        arena_init(&w.arena, 1 << 20);
-        struct recipient_decision d = resolve(&w, cases[i].recipient, cases[i].size, &r);
-        print(&d, words, sizeof(words));
-        if (strcmp(words, cases[i].expected) != 0)
-            fail_msg("%s: %s, expected %s", cases[i].recipient, words, cases[i].expected);
-        arena_reset(&w.arena);
-    }
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check_case(cases[i].recipient, cases[i].size, false, false, cases[i].expected);
+}
+
+static void where_no_mail_leaves_who_may_relay_may_not(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        check_case(cases[i].recipient, cases[i].size, false, true, cases[i].expected);
+}
+
+/* Those of the table whose members are all here: a stranger gains nothing where mail leaves. */
+static void a_stranger_never_gets_mail_relayed(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        if (strcmp(cases[i].recipient, "away@a.test") != 0 &&
+            strcmp(cases[i].recipient, "host@a.test") != 0)
+            check_case(cases[i].recipient, cases[i].size, true, false, cases[i].expected);
+}
+
+static const struct {
+    const char *recipient;
+    bool may_relay;
+    const char *expected;
+} ways_out[] = {
+    {"someone@elsewhere.test", true, "250 >someone@elsewhere.test/elsewhere.test"},
+    {"Some.One@ELSEWHERE.test", true, "250 >Some.One@ELSEWHERE.test/elsewhere.test"},
+    {"\"two words\"@elsewhere.test", true, "250 >\"two words\"@elsewhere.test/elsewhere.test"},
+    {"x@b\xc3\xbc"
+     "cher.test",
+     true,
+     "250 >x@b\xc3\xbc"
+     "cher.test/xn--bcher-kva.test"},
+    {"postmaster@elsewhere.test", true, "250 >postmaster@elsewhere.test/elsewhere.test"},
+    {"alice@sub.a.test", true, "250 >alice@sub.a.test/sub.a.test"},
+    {"x@[192.0.2.1]", true, "250 >x@[192.0.2.1]/[192.0.2.1]"},
+    {"x@[IPv6:2001:DB8::1]", true, "250 >x@[IPv6:2001:DB8::1]/[ipv6:2001:db8::1]"},
+    /* what a local part means elsewhere is not ours to say; here it is */
+    {"a%b.test@elsewhere.test", true, "250 >a%b.test@elsewhere.test/elsewhere.test"},
+    {"someone%elsewhere.test@a.test", true, "550 5.7.1"},
+    {"someone%elsewhere.test@b.test", true, "550 5.7.1"},
+    {"elsewhere.test!someone@b.test", true, "550 5.7.1"},
+    {"\"someone@elsewhere.test\"@b.test", true, "550 5.7.1"},
+    {"per%cent@a.test", true, "250 2:per%cent@a.test"},
+    /* who may relay finds everybody else as anybody does */
+    {"alice@a.test", true, "250 1:alice@a.test"},
+    {"nobody@a.test", true, "550 5.1.1"},
+    {"alice@mail.a.test", true, "550 5.1.2"},
+    {"alice@mail.a.test", false, "550 5.7.1"},
+    {"alice", true, "550 5.1.3"},
+    /* aliases send on, whoever asks */
+    {"away@a.test", false, "250 >someone@elsewhere.test/elsewhere.test"},
+    {"copy@a.test", false, "250 1:alice@a.test >someone@elsewhere.test/elsewhere.test"},
+    {"late@a.test", false, "250 >someone@elsewhere.test/elsewhere.test"},
+    {"list@a.test", false,
+     "250 1:alice@a.test >x@[192.0.2.1]/[192.0.2.1] >a%b@far.test/far.test "
+     ">someone@elsewhere.test/elsewhere.test"},
+    {"host@a.test", false, "550 5.1.2"},
+    {"someone@elsewhere.test", false, "550 5.7.1"},
+};
+
+static void mail_leaves_for_those_who_may_relay_and_by_aliases(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(ways_out) / sizeof(ways_out[0]); i++)
+        check_case(ways_out[i].recipient, 0, true, ways_out[i].may_relay, ways_out[i].expected);
+    check_case("copy@a.test", 0, false, true, "250 1:alice@a.test");
+    check_case("late@a.test", 0, false, true, "550 5.2.1");
 }
 
 static void a_target_is_the_inbox_of_its_account(void **state)
@@ -314,7 +397,7 @@ static void a_full_arena_is_a_temporary_refusal(void **state)
         struct recipient_question question;
         arena_init(&w.arena, budget);
         arena_init(&scratch.arena, 1 << 20);
-        const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test")};
+        const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test"), true, true};
         struct recipient_address address = address_of(&scratch.arena, STR("twice@a.test"));
         recipient_begin(&r, &w.arena, &rules, &address, 0);
         while (recipient_next(&r, &question)) {
@@ -327,33 +410,51 @@ static void a_full_arena_is_a_temporary_refusal(void **state)
     }
 }
 
-static void own_addresses_are_those_that_lead_to_the_account(void **state)
+static bool is_own(const char *address, uint64_t account)
 {
-    (void)state;
-    struct world w = {0};
+    struct world w = {.outbound = true, .may_relay = true};
     struct recipient r;
     arena_init(&w.arena, 1 << 20);
-    resolve(&w, "alice+shop@a.test", 0, &r);
-    assert_true(recipient_reaches(&r, 1));
-    assert_false(recipient_reaches(&r, 2));
-    resolve(&w, "team@a.test", 0, &r);
-    assert_true(recipient_reaches(&r, 2));
-    resolve(&w, "full@a.test", 0, &r);
-    assert_true(recipient_reaches(&r, 4));
-    resolve(&w, "someone@elsewhere.test", 0, &r);
-    assert_false(recipient_reaches(&r, 1));
+    resolve(&w, address, 0, &r);
+    bool own = recipient_is_own(&r, account);
     arena_reset(&w.arena);
+    return own;
+}
+
+static void own_addresses_are_those_that_lead_to_the_account_and_to_nobody_else(void **state)
+{
+    (void)state;
+    assert_true(is_own("alice@a.test", 1));
+    assert_true(is_own("alice+shop@a.test", 1));
+    assert_false(is_own("alice+shop@a.test", 2));
+    assert_true(is_own("me@a.test", 1));
+    assert_true(is_own("detail@a.test", 1));
+    assert_true(is_own("keep@a.test", 1));
+    assert_true(is_own("full@a.test", 4));
+    assert_false(is_own("gone@a.test", 3));
+    assert_true(is_own("anything@b.test", 1)); /* the catch-all's */
+    assert_true(is_own("postmaster@a.test", 1));
+    assert_false(is_own("postmaster@a.test", 2));
+    assert_false(is_own("team@a.test", 1));
+    assert_false(is_own("team@a.test", 2));
+    assert_false(is_own("twice@a.test", 1));
+    assert_false(is_own("some@a.test", 1));
+    assert_false(is_own("copy@a.test", 1));
+    assert_false(is_own("someone@elsewhere.test", 1));
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_recipient_goes_where_the_table_says),
+        cmocka_unit_test(where_no_mail_leaves_who_may_relay_may_not),
+        cmocka_unit_test(a_stranger_never_gets_mail_relayed),
+        cmocka_unit_test(mail_leaves_for_those_who_may_relay_and_by_aliases),
         cmocka_unit_test(a_target_is_the_inbox_of_its_account),
         cmocka_unit_test(postmaster_waits_for_the_first_account),
         cmocka_unit_test(an_alias_may_be_wide_but_not_endless),
         cmocka_unit_test(a_full_arena_is_a_temporary_refusal),
-        cmocka_unit_test(own_addresses_are_those_that_lead_to_the_account),
+        cmocka_unit_test(own_addresses_are_those_that_lead_to_the_account_and_to_nobody_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

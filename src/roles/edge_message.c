@@ -10,6 +10,7 @@
 #include "codec/date.h"
 #include "mail/address.h"
 #include "mail/ingest.h"
+#include "proto/smtp/server.h"
 #include "store/ingest.h"
 
 /*
@@ -43,8 +44,12 @@ enum {
 struct recipient {
     struct recipient *next;
     struct str address;
+    uint8_t notify;
+    struct text orcpt;
     const struct ipc_delivery *deliveries;
     size_t delivery_count;
+    const struct ipc_relay *relays;
+    size_t relay_count;
 };
 
 struct edge_message {
@@ -52,6 +57,8 @@ struct edge_message {
     char id[EDGE_ID_SIZE];
     struct arena arena;
     struct str reverse_path;
+    struct ipc_envelope envelope;
+    bool has_local; /* a mailbox here gets it, so it will be read and searched */
     struct recipient *recipients;
     struct recipient **recipients_end;
     size_t recipient_count;
@@ -150,7 +157,17 @@ void edge_message_release_spare(struct edge *edge)
 /* ---- The envelope -------------------------------------------------------------------------------
  */
 
-struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path, struct now now)
+static bool dup_text(struct arena *arena, struct text from, struct text *ret_copy)
+{
+    struct str copy;
+    if (!arena_dup(arena, text_peek(from), &copy))
+        return false;
+    *ret_copy = text_from(copy);
+    return true;
+}
+
+struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path,
+                                      const struct ipc_envelope *envelope, struct now now)
 {
     struct edge_message *m = calloc(1, sizeof *m);
     if (!m)
@@ -161,7 +178,9 @@ struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path
     buf_init(&m->top, 8192);
     buf_init(&m->head, LIMIT_HEADER_SIZE);
     edge_new_id(edge, now, m->id);
-    if (arena_dup(&m->arena, reverse_path, &m->reverse_path))
+    m->envelope = *envelope;
+    if (arena_dup(&m->arena, reverse_path, &m->reverse_path) &&
+        dup_text(&m->arena, envelope->envid, &m->envelope.envid))
         return m;
     edge_message_free(m);
     return NULL;
@@ -224,14 +243,32 @@ static bool plan_deliveries(struct edge_message *m, const struct ipc_target *tar
     return true;
 }
 
-bool edge_message_add_recipient(struct edge_message *m, struct str address,
-                                const struct ipc_target *targets, size_t count)
+static bool plan_relays(struct edge_message *m, const struct ipc_relay *relays, size_t count,
+                        const struct ipc_relay **ret_relays)
+{
+    struct ipc_relay *list = arena_alloc_array(&m->arena, count, sizeof *list);
+    if (!list)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!dup_text(&m->arena, relays[i].address, &list[i].address) ||
+            !arena_dup(&m->arena, relays[i].destination, &list[i].destination))
+            return false;
+    *ret_relays = list;
+    return true;
+}
+
+bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient)
 {
     struct recipient *r = arena_alloc(&m->arena, sizeof *r);
-    if (!r || !arena_dup(&m->arena, address, &r->address) ||
-        !plan_deliveries(m, targets, count, &r->deliveries))
+    if (!r || !arena_dup(&m->arena, recipient->address, &r->address) ||
+        !dup_text(&m->arena, recipient->orcpt, &r->orcpt) ||
+        !plan_deliveries(m, recipient->targets, recipient->target_count, &r->deliveries) ||
+        !plan_relays(m, recipient->relays, recipient->relay_count, &r->relays))
         return false;
-    r->delivery_count = count;
+    r->notify = recipient->notify;
+    r->delivery_count = recipient->target_count;
+    r->relay_count = recipient->relay_count;
+    m->has_local |= r->delivery_count > 0;
     *m->recipients_end = r;
     m->recipients_end = &r->next;
     m->recipient_count++;
@@ -275,10 +312,14 @@ static void lose(struct edge_message *m)
  */
 static bool need_parts(struct edge_message *m)
 {
-    if (!m->parts && !m->lost)
+    if (m->parts)
+        return true;
+    if (!m->lost)
         m->parts = parts_take(m->edge);
     if (!m->parts)
         lose(m);
+    else if (!m->has_local)
+        ingest_only_header(m->parts->ingest);
     return m->parts != NULL;
 }
 
@@ -399,10 +440,21 @@ static bool head_is_complete(struct str head)
     return str_starts(head, STR("\r\n")) || str_find(head, STR("\r\n\r\n")) >= 0;
 }
 
+static bool has_eight_bit(struct str octets)
+{
+    char all = 0;
+    for (size_t i = 0; i < octets.len; i++)
+        all |= octets.ptr[i];
+    return all & 0x80;
+}
+
 void edge_message_write(struct edge_message *m, struct str octets)
 {
     if (!need_parts(m))
         return;
+    /* The next server is told what is true, not what our client said (RFC 6152 §3). */
+    if (m->envelope.body == SMTP_BODY_7BIT && has_eight_bit(octets))
+        m->envelope.body = SMTP_BODY_8BITMIME;
     if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1) {
         lose(m);
         return;
@@ -538,6 +590,10 @@ static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
         list[i].key = m->key_count > 0 ? m->keys[i].key : STR("");
         list[i].deliveries = r->deliveries;
         list[i].deliveries_count = r->delivery_count;
+        list[i].notify = r->notify;
+        list[i].orcpt = r->orcpt;
+        list[i].relays = r->relays;
+        list[i].relays_count = r->relay_count;
     }
     in->recipients = list;
     in->recipients_count = m->recipient_count;
@@ -552,7 +608,8 @@ static void describe(const struct edge_message *m, struct ipc_email *ret_email)
 {
     const struct header_facts *header = &m->facts.header;
     const struct structure *s = m->facts.structure;
-    bool fits = m->facts.structure_blob.len <= STRUCTURE_SENT_MAX;
+    const struct structure_envelope *envelope = s ? s->parts[0].envelope : NULL;
+    bool fits = s && m->facts.structure_blob.len <= STRUCTURE_SENT_MAX;
     int64_t sent_ms = 0;
     int zone;
     date_parse_mail(header->date, &sent_ms, &zone);
@@ -563,8 +620,7 @@ static void describe(const struct edge_message *m, struct ipc_email *ret_email)
         .structure = fits ? m->facts.structure_blob : STR(""),
         .signature = m->facts.signature,
         .message_id = text_from(header->message_id),
-        .in_reply_to =
-            text_from(s->parts[0].envelope ? s->parts[0].envelope->in_reply_to : STR("")),
+        .in_reply_to = text_from(envelope ? envelope->in_reply_to : STR("")),
         .subject = text_from(header->subject),
         .sent_at_ms = sent_ms,
     };
@@ -579,6 +635,7 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
         .listener_kind = origin->listener_kind,
         .account = origin->account,
         .reverse_path = text_from(m->reverse_path),
+        .envelope = m->envelope,
         .helo = origin->helo,
         .peer = origin->peer,
         .tls = origin->tls,

@@ -28,8 +28,12 @@ struct edge_message_facts {
     struct header_facts header;
 };
 
-/* NULL: no memory. reverse_path is copied, without angle brackets; empty for the null path. */
-struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path, struct now now);
+/*
+ * NULL: no memory. Both are copied. reverse_path comes without angle brackets; empty for the null
+ * path. The envelope's body is what the client said; it is corrected where the octets say more.
+ */
+struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path,
+                                      const struct ipc_envelope *envelope, struct now now);
 void edge_message_free(struct edge_message *m);
 
 /* For logs and the trace; NUL-terminated. */
@@ -40,9 +44,19 @@ size_t edge_message_recipient_count(const struct edge_message *m);
 /* The only recipient, or the first of them. */
 struct str edge_message_recipient(const struct edge_message *m, size_t index);
 
+/* A recipient with what the client asks to be told of it, and where the mailroom sends it. */
+struct edge_recipient {
+    struct str address;
+    uint8_t notify; /* as in ipc.table's accept_recipient */
+    struct text orcpt;
+    const struct ipc_target *targets;
+    size_t target_count;
+    const struct ipc_relay *relays;
+    size_t relay_count;
+};
+
 /* Copies. False: no memory. */
-bool edge_message_add_recipient(struct edge_message *m, struct str address,
-                                const struct ipc_target *targets, size_t count);
+bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient);
 
 /*
  * The body begins. received: the fields that go on top (Received). complete: Date and Message-ID

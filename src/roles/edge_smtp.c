@@ -26,6 +26,7 @@ struct edge_smtp {
     uint32_t call;
     uint64_t size;    /* what MAIL said with SIZE */
     struct buf asked; /* the address in question, as text */
+    struct ipc_envelope envelope;
 
     struct buf helo;
     struct buf unconfirmed; /* keys of the last message, until its reply was seen */
@@ -159,7 +160,8 @@ static void ask_login(struct edge_smtp *s, const struct smtp_event *event, struc
 static bool start_message(struct edge_smtp *s)
 {
     drop_message(s);
-    s->message = edge_message_new(s->conn->edge, buf_str(&s->asked), edge_conn_now(s->conn));
+    s->message =
+        edge_message_new(s->conn->edge, buf_str(&s->asked), &s->envelope, edge_conn_now(s->conn));
     return s->message != NULL;
 }
 
@@ -178,6 +180,7 @@ static void on_sender(void *context, enum status_code status, const struct ipc_s
 static void ask_sender(struct edge_smtp *s, const struct smtp_event_sender *sender)
 {
     s->size = sender->size;
+    s->envelope = (struct ipc_envelope){.body = (uint8_t)sender->body, .utf8 = sender->utf8};
     buf_clear(&s->asked);
     if (!sender->path->is_null)
         address_print(&s->asked, &sender->path->mailbox);
@@ -221,9 +224,22 @@ static void on_recipient(void *context, enum status_code status,
         answer_later(s, &reply);
         return;
     }
-    bool kept = edge_message_add_recipient(s->message, buf_str(&s->asked), out->targets,
-                                           out->targets_count);
+    struct edge_recipient recipient = {
+        .address = buf_str(&s->asked),
+        .targets = out->targets,
+        .target_count = out->targets_count,
+        .relays = out->relays,
+        .relay_count = out->relays_count,
+    };
+    bool kept = edge_message_add_recipient(s->message, &recipient);
     answer_later(s, kept ? &reply_usual : &reply_temporary);
+}
+
+/* Who may send to anywhere without a login: networks that the configuration names. */
+static bool is_trusted(const struct edge_smtp *s)
+{
+    return s->conn->kind == LISTEN_MX &&
+           networks_have(&s->conn->settings->config.relay_from, s->conn->address.octets);
 }
 
 static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient *recipient)
@@ -233,6 +249,7 @@ static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient
     struct ipc_recipient_in in = {
         .listener_kind = (uint8_t)s->conn->kind,
         .account = s->who.account,
+        .trusted = is_trusted(s),
         .reverse_path = text_from(edge_message_reverse_path(s->message)),
         .recipient = text_from(buf_str(&s->asked)),
         .size = s->size,

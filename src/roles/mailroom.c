@@ -19,26 +19,10 @@ static void on_recipient(void *context, struct channel *from, uint32_t id,
 {
     struct mailroom *room = context;
     arena_reset(&room->scratch);
-    struct recipient_decision d = mailroom_rcpt_resolve(room->db, room->config.hostname,
-                                                        in->recipient, in->size, &room->scratch);
-    struct ipc_target *targets =
-        arena_alloc_array(&room->scratch, d.target_count, sizeof(*targets));
-    for (size_t i = 0; targets && i < d.target_count; i++)
-        targets[i] = (struct ipc_target){.account = d.targets[i].account,
-                                         .mailbox = d.targets[i].mailbox,
-                                         .delivered_to = d.targets[i].delivered_to};
-    struct ipc_recipient_out out = {
-        .code = (uint16_t)d.code,
-        .enhanced = d.enhanced,
-        .text = d.text,
-        .targets = targets,
-        .targets_count = targets ? d.target_count : 0,
-    };
-    if (d.code == 250 && !targets) {
-        out.code = 451;
-        out.enhanced = STR("4.3.0");
-        out.text = STR("Out of memory, try again later");
-    }
+    const struct mailroom_rcpt rcpt = {
+        .recipient = in->recipient, .size = in->size, .may_relay = in->trusted || in->account != 0};
+    struct ipc_recipient_out out;
+    mailroom_rcpt_resolve(room->db, &room->config, &rcpt, &room->scratch, &out);
     ipc_recipient_reply(from, id, &out);
 }
 
@@ -50,7 +34,7 @@ static void on_sender(void *context, struct channel *from, uint32_t id,
     struct ipc_sender_out out = {.status = STATUS_OK};
     for (size_t i = 0; i < in->addresses_count && out.status == STATUS_OK; i++) {
         arena_reset(&room->scratch);
-        out.status = mailroom_rcpt_owns(room->db, room->config.hostname, in->account,
+        out.status = mailroom_rcpt_owns(room->db, &room->config, in->account,
                                         in->addresses[i].address, &room->scratch);
         out.foreign = in->addresses[i].address;
     }

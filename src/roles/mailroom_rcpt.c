@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "mail/address.h"
+#include "policy/route.h"
 #include "store/directory.h"
 
 static const struct recipient_decision reply_store = {
@@ -15,6 +16,20 @@ static const struct recipient_decision reply_syntax = {
     .enhanced = {"5.1.3", 5},
     .text = {"No mailbox can have this address", 32},
 };
+
+static const struct recipient_decision reply_no_domain = {
+    .code = 550,
+    .enhanced = {"5.1.2", 5},
+    .text = {"No mail can be sent to such a domain", 36},
+};
+
+static const struct recipient_decision reply_memory = {
+    .code = 451,
+    .enhanced = {"4.3.0", 5},
+    .text = {"Out of memory, try again later", 30},
+};
+
+enum { DESTINATION_SIZE_MAX = 512 };
 
 struct look_up {
     struct db *db;
@@ -126,17 +141,22 @@ static enum status_code (*const answerers[])(struct look_up *l,
 };
 
 /* STATUS_OK: r has its decision. All look-ups see one state of the directory. */
-static enum status_code resolve(struct db *db, struct str hostname,
-                                const struct recipient_address *address, uint64_t size,
-                                struct arena *arena, struct recipient *r)
+static enum status_code resolve(struct db *db, const struct config *config,
+                                const struct recipient_address *address,
+                                const struct mailroom_rcpt *rcpt, struct arena *arena,
+                                struct recipient *r)
 {
-    struct recipient_rules rules = {.hostname = hostname};
+    struct recipient_rules rules = {
+        .hostname = config->hostname,
+        .outbound = config->outbound.enabled,
+        .may_relay = rcpt->may_relay,
+    };
     struct recipient_question question;
     enum status_code status = db_snapshot_begin(db);
     if (status != STATUS_OK)
         return status;
     status = directory_first_domain(db, arena, &rules.home_domain);
-    recipient_begin(r, arena, &rules, address, size);
+    recipient_begin(r, arena, &rules, address, rcpt->size);
     while ((status == STATUS_OK || status == STATUS_NOT_FOUND) && recipient_next(r, &question)) {
         struct look_up l = {.db = db, .arena = arena};
         status = answerers[question.kind](&l, &question);
@@ -146,28 +166,84 @@ static enum status_code resolve(struct db *db, struct str hostname,
     return status == STATUS_NOT_FOUND ? STATUS_OK : status;
 }
 
-struct recipient_decision mailroom_rcpt_resolve(struct db *db, struct str hostname,
-                                                struct text recipient, uint64_t size,
-                                                struct arena *arena)
+static bool list_targets(const struct recipient_decision *d, struct arena *arena,
+                         struct ipc_recipient_out *out)
+{
+    struct ipc_target *list = arena_alloc_array(arena, d->target_count, sizeof *list);
+    if (!list)
+        return false;
+    for (size_t i = 0; i < d->target_count; i++)
+        list[i] = (struct ipc_target){.account = d->targets[i].account,
+                                      .mailbox = d->targets[i].mailbox,
+                                      .delivered_to = d->targets[i].delivered_to};
+    out->targets = list;
+    out->targets_count = d->target_count;
+    return true;
+}
+
+/* An address whose domain nobody can have mail for is left out. */
+static bool list_relays(const struct config *config, const struct recipient_decision *d,
+                        struct arena *arena, struct ipc_recipient_out *out)
+{
+    struct ipc_relay *list = arena_alloc_array(arena, d->relay_count, sizeof *list);
+    struct buf name;
+    bool ok = list != NULL;
+    buf_init(&name, DESTINATION_SIZE_MAX);
+    out->relays = list;
+    for (size_t i = 0; ok && i < d->relay_count; i++) {
+        struct ipc_relay *relay = &list[out->relays_count];
+        buf_clear(&name);
+        if (!route_destination(&config->routes, d->relays[i].domain, &name))
+            continue;
+        relay->address = text_from(d->relays[i].address);
+        ok = arena_dup(arena, buf_str(&name), &relay->destination);
+        out->relays_count++;
+    }
+    buf_release(&name);
+    return ok;
+}
+
+/* What is no mailbox at all, or cannot be found out. */
+static struct recipient_decision decide(struct db *db, const struct config *config,
+                                        const struct mailroom_rcpt *rcpt, struct arena *arena)
 {
     struct recipient_address address;
     struct recipient r;
-    if (!parse_address(text_peek(recipient), arena, &address))
+    if (!parse_address(text_peek(rcpt->recipient), arena, &address))
         return reply_syntax;
-    if (resolve(db, hostname, &address, size, arena, &r) != STATUS_OK)
+    if (resolve(db, config, &address, rcpt, arena, &r) != STATUS_OK)
         return reply_store;
     return r.decision;
 }
 
-enum status_code mailroom_rcpt_owns(struct db *db, struct str hostname, uint64_t account,
+void mailroom_rcpt_resolve(struct db *db, const struct config *config,
+                           const struct mailroom_rcpt *rcpt, struct arena *arena,
+                           struct ipc_recipient_out *ret_out)
+{
+    struct recipient_decision d = decide(db, config, rcpt, arena);
+    struct ipc_recipient_out out = {0};
+    if (!list_targets(&d, arena, &out) || !list_relays(config, &d, arena, &out)) {
+        d = reply_memory;
+        out = (struct ipc_recipient_out){0};
+    } else if (d.code == 250 && out.targets_count + out.relays_count == 0) {
+        d = reply_no_domain;
+    }
+    out.code = (uint16_t)d.code;
+    out.enhanced = d.enhanced;
+    out.text = d.text;
+    *ret_out = out;
+}
+
+enum status_code mailroom_rcpt_owns(struct db *db, const struct config *config, uint64_t account,
                                     struct text words, struct arena *arena)
 {
+    const struct mailroom_rcpt rcpt = {.recipient = words};
     struct recipient_address address;
     struct recipient r;
     if (!parse_address(text_peek(words), arena, &address))
         return STATUS_DENIED;
-    enum status_code status = resolve(db, hostname, &address, 0, arena, &r);
+    enum status_code status = resolve(db, config, &address, &rcpt, arena, &r);
     if (status != STATUS_OK)
         return status;
-    return recipient_reaches(&r, account) ? STATUS_OK : STATUS_DENIED;
+    return recipient_is_own(&r, account) ? STATUS_OK : STATUS_DENIED;
 }

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "base/text.h"
 #include "policy/recipient.h"
+#include "roles/config.h"
 #include "store/db.h"
 
 /*
@@ -12,19 +13,26 @@
  * no statement is left open.
  */
 
-/*
- * Where mail for the recipient goes. A store that cannot be read is a temporary refusal (451).
- * size: as in recipient_begin.
- */
-struct recipient_decision mailroom_rcpt_resolve(struct db *db, struct str hostname,
-                                                struct text recipient, uint64_t size,
-                                                struct arena *arena);
+struct mailroom_rcpt {
+    struct text recipient;
+    uint64_t size;  /* as in recipient_begin */
+    bool may_relay; /* as in recipient_rules */
+};
 
 /*
- * Does mail for this address come to the account? STATUS_OK: yes; STATUS_DENIED: no; else the store
- * could not be read.
+ * Where mail for the recipient goes. A store that cannot be read is a temporary refusal (451).
+ * Out's strings and lists live in the arena or are static.
  */
-MUST_USE enum status_code mailroom_rcpt_owns(struct db *db, struct str hostname, uint64_t account,
-                                             struct text address, struct arena *arena);
+void mailroom_rcpt_resolve(struct db *db, const struct config *config,
+                           const struct mailroom_rcpt *rcpt, struct arena *arena,
+                           struct ipc_recipient_out *ret_out);
+
+/*
+ * Does mail for this address come to the account and to nobody else? STATUS_OK: yes; STATUS_DENIED:
+ * no; else the store could not be read.
+ */
+MUST_USE enum status_code mailroom_rcpt_owns(struct db *db, const struct config *config,
+                                             uint64_t account, struct text address,
+                                             struct arena *arena);
 
 #endif

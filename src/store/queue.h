@@ -125,7 +125,7 @@ struct sts_record {
 MUST_USE enum status_code read_sts_policy(struct db *db, struct str domain, struct arena *a,
                                           struct sts_record *ret_record);
 
-/* RFC 8460 §4. policy_type: 0 no-policy-found, 1 tlsa, 2 sts. result: empty for success. */
+/* For reports as of TLSRPT. policy_type: 0 no-policy-found, 1 tlsa, 2 sts. result: empty for success. */
 struct tls_result_row {
     struct str domain;
     uint8_t policy_type;

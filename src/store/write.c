@@ -8,12 +8,15 @@ enum status_code writer_begin(struct writer *w)
     if (status != STATUS_OK)
         return status;
     struct query *q =
-        db_query(w->db, "SELECT next_id, commit_number, uidvalidity FROM counter WHERE id = 1");
+        db_query(w->db, "SELECT next_id, commit_number, uidvalidity, waiting, held FROM counter "
+                        "WHERE id = 1");
     enum status_code read = STATUS_CORRUPT;
     if (query_next(q)) {
         w->next_id = (uint64_t)query_int(q, 0);
         w->commit_number = (uint64_t)query_int(q, 1) + 1;
         w->uidvalidity = (uint32_t)query_int(q, 2);
+        w->waiting = (uint64_t)query_int(q, 3);
+        w->held = (uint64_t)query_int(q, 4);
         read = STATUS_OK;
     }
     status = query_end(q);
@@ -27,11 +30,13 @@ enum status_code writer_begin(struct writer *w)
 enum status_code writer_commit(struct writer *w)
 {
     struct query *q = db_query(w->db, "UPDATE counter SET next_id = $next_id, "
-                                      "commit_number = $commit, uidvalidity = $uidvalidity "
-                                      "WHERE id = 1");
+                                      "commit_number = $commit, uidvalidity = $uidvalidity, "
+                                      "waiting = $waiting, held = $held WHERE id = 1");
     query_bind_int(q, "$next_id", (int64_t)w->next_id);
     query_bind_int(q, "$commit", (int64_t)w->commit_number);
     query_bind_int(q, "$uidvalidity", w->uidvalidity);
+    query_bind_int(q, "$waiting", (int64_t)w->waiting);
+    query_bind_int(q, "$held", (int64_t)w->held);
     enum status_code status = query_run(q);
     if (status == STATUS_OK)
         return db_commit(w->db);

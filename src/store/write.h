@@ -26,6 +26,8 @@ struct writer {
     uint64_t next_id;
     uint64_t commit_number; /* of this transaction, once it is committed */
     uint32_t uidvalidity;   /* the last one given out */
+    uint64_t waiting;       /* rows of the queue */
+    uint64_t held;          /* those of them that are held */
 };
 
 MUST_USE enum status_code writer_begin(struct writer *w);

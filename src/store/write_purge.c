@@ -1,4 +1,5 @@
 #include "base/limits.h"
+#include "store/queue_write.h"
 #include "store/write.h"
 
 /*
@@ -180,6 +181,8 @@ enum status_code purge_slice(struct writer *w, int64_t now_ms, int64_t retention
         status = purge_mailbox(w, now_ms - retention_ms, &count);
     if (status == STATUS_OK && count == 0)
         status = purge_traces(w, now_ms - LIMIT_TRACE_MS, &count);
+    if (status == STATUS_OK && count == 0)
+        status = queue_purge(w, now_ms, &count);
     if (status == STATUS_OK && count == 0)
         status = shrink(w, &count);
     if (status == STATUS_OK && count == 0)
