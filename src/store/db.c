@@ -9,6 +9,7 @@
 
 #include "base/bug.h"
 #include "store/schema.h"
+#include "store/wal_gather.h"
 
 enum {
     QUERIES_MAX = 512, /* a power of two, well above the number of statements in the program */
@@ -416,7 +417,9 @@ enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vf
     int flags =
         SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE | SQLITE_OPEN_EXRESCODE |
         (mode == DB_WRITE ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY);
-    int result = sqlite3_open_v2(path, &db->handle, flags, vfs);
+    const char *layer = mode == DB_WRITE ? wal_gather(vfs) : vfs;
+    int result = mode == DB_WRITE && !layer ? SQLITE_NOMEM
+                                            : sqlite3_open_v2(path, &db->handle, flags, layer);
     if (result == SQLITE_OK)
         result = sqlite3_busy_timeout(db->handle, BUSY_MS);
     enum status_code status = status_from_sqlite(result);
