@@ -332,3 +332,53 @@ bool date_parse_imap_day(struct str s, int64_t *ret_ms)
     return take_number(&s, 1, 2, &c.day, NULL) && take_imap_day(&s, &c) && s.len == 0 &&
            civil_to_ms(&c, ret_ms);
 }
+
+/* ---- Reading: RFC 3339 -------------------------------------------------------------------- */
+
+/* time-offset = "Z" / (("+" / "-") 2DIGIT ":" 2DIGIT) */
+static bool take_iso_zone(struct str *s, int *ret_minutes)
+{
+    int hours, minutes;
+    *ret_minutes = 0;
+    if (take_byte(s, 'Z') || take_byte(s, 'z'))
+        return true;
+    bool west = take_byte(s, '-');
+    if (!west && !take_byte(s, '+'))
+        return false;
+    if (!take_number(s, 2, 2, &hours, NULL) || !take_byte(s, ':') ||
+        !take_number(s, 2, 2, &minutes, NULL) || minutes > 59)
+        return false;
+    *ret_minutes = (hours * 60 + minutes) * (west ? -1 : 1);
+    return true;
+}
+
+/* time-secfrac = "." 1*DIGIT; [time-secfrac] as milliseconds. */
+static bool take_fraction(struct str *s, int *ret_ms)
+{
+    size_t digits = 0;
+    *ret_ms = 0;
+    if (!take_byte(s, '.'))
+        return true;
+    for (; s->len > 0 && ascii_is_digit(s->ptr[0]); *s = str_skip(*s, 1), digits++)
+        if (digits < 3)
+            *ret_ms += (s->ptr[0] - '0') * (digits == 0 ? 100 : digits == 1 ? 10 : 1);
+    return digits > 0;
+}
+
+bool date_parse_iso(struct str s, int64_t *ret_ms)
+{
+    struct civil c = {0};
+    int fraction_ms;
+    int64_t ms;
+    bool ok = take_number(&s, 4, 4, &c.year, NULL) && take_byte(&s, '-') &&
+              take_number(&s, 2, 2, &c.month, NULL) && take_byte(&s, '-') &&
+              take_number(&s, 2, 2, &c.day, NULL) && (take_byte(&s, 'T') || take_byte(&s, 't')) &&
+              take_number(&s, 2, 2, &c.hour, NULL) && take_byte(&s, ':') &&
+              take_number(&s, 2, 2, &c.minute, NULL) && take_byte(&s, ':') &&
+              take_number(&s, 2, 2, &c.second, NULL) && take_fraction(&s, &fraction_ms) &&
+              take_iso_zone(&s, &c.zone_minutes) && s.len == 0;
+    if (!ok || !civil_to_ms(&c, &ms))
+        return false;
+    *ret_ms = ms + fraction_ms;
+    return true;
+}

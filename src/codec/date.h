@@ -50,4 +50,7 @@ bool date_parse_imap_day(struct str s, int64_t *ret_ms);
 /* RFC 3339, UTC, with milliseconds: "2025-02-13T22:31:30.125Z". For logs and listings. */
 void date_format_iso(struct buf *out, int64_t wall_ms);
 
+/* RFC 3339 §5.6 date-time, with any zone; fractions of a second beyond milliseconds are cut. */
+bool date_parse_iso(struct str s, int64_t *ret_ms);
+
 #endif

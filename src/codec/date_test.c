@@ -51,6 +51,37 @@ static void dates_are_written_as_mail_and_imap_want_them(void **state)
                    "29-Feb-2000 00:00:00 +0000");
 }
 
+static void iso_is_read_in_every_zone_and_nothing_else_is(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        int64_t ms; /* -1: not a date-time */
+    } cases[] = {
+        {"2025-02-13T22:31:30Z", 1739485890000},
+        {"2025-02-13t22:31:30.125z", 1739485890125},
+        {"2025-02-13T22:31:30.1259999Z", 1739485890125},
+        {"2025-02-13T22:31:30.5Z", 1739485890500},
+        {"2025-02-13T23:31:30+01:00", 1739485890000},
+        {"2025-02-13T17:01:30-05:30", 1739485890000},
+        {"2025-02-13T22:31:30", -1},
+        {"2025-02-13 22:31:30Z", -1},
+        {"2025-02-13T22:31Z", -1},
+        {"2025-02-13T22:31:30.Z", -1},
+        {"2025-02-13T22:31:30+0100", -1},
+        {"2025-02-13T22:31:30+01:60", -1},
+        {"2025-02-30T22:31:30Z", -1},
+        {"2025-2-13T22:31:30Z", -1},
+        {"2025-02-13T22:31:30Zx", -1},
+        {"", -1},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int64_t ms = -1;
+        assert_int_equal(date_parse_iso(str_from_c(cases[i].words), &ms), cases[i].ms >= 0);
+        assert_int_equal(ms, cases[i].ms);
+    }
+}
+
 static void iso_has_milliseconds_and_the_range_is_clamped(void **state)
 {
     (void)state;
@@ -128,7 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_day_of_the_calendar_comes_back),
         cmocka_unit_test(dates_are_written_as_mail_and_imap_want_them),
-        cmocka_unit_test(iso_has_milliseconds_and_the_range_is_clamped),
+        cmocka_unit_test(iso_is_read_in_every_zone_and_nothing_else_is),
         cmocka_unit_test(iso_has_milliseconds_and_the_range_is_clamped),
         cmocka_unit_test(the_dates_of_old_software_are_read),
         cmocka_unit_test(what_is_no_moment_is_refused),
