@@ -46,6 +46,9 @@
 /* Transactions of one connection before 421 4.7.0: a peer with more may connect again. */
 #define LIMIT_SMTP_TRANSACTIONS 1000
 
+/* A message may be held so long before it is sent (RFC 4865): FUTURERELEASE; longer: 501 5.5.4. */
+#define LIMIT_SMTP_HOLD_S (30 * 24 * 3600)
+
 /* Silence (RFC 5321 §4.5.3.2.7 asks for 5 minutes), then 421 4.4.2. */
 #define LIMIT_SMTP_IDLE_MS (5 * 60 * 1000)
 

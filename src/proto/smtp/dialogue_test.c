@@ -55,6 +55,7 @@ struct dialogue {
     char *memory;
     struct buf unescaped; /* what steps point into */
     struct smtp_listener listener;
+    bool trusted;
     struct answer answers[ANSWERS_MAX];
     size_t answers_count;
     struct step steps[STEPS_MAX];
@@ -193,6 +194,10 @@ static bool take_setting(struct dialogue *d, int line, struct str key, struct st
         d->listener.starttls = str_eq(value, STR("yes"));
     else if (str_eq(key, STR("auth")))
         d->listener.auth_mechanisms = value;
+    else if (str_eq(key, STR("outbound")))
+        d->listener.outbound = str_eq(value, STR("yes"));
+    else if (str_eq(key, STR("trusted")))
+        d->trusted = str_eq(value, STR("yes"));
     else if (str_eq(key, STR("normalise")))
         d->listener.normalise_line_ends = str_eq(value, STR("yes"));
     else if (str_eq(key, STR("limit")))
@@ -432,6 +437,25 @@ static void answer_auth(struct run *r, const struct smtp_event *e)
         smtp_server_answer_challenge(r->s, e->token, a->words, r->now);
 }
 
+/* What was not said does not show. */
+static void log_extensions(struct run *r, const struct smtp_event_sender *sender)
+{
+    static const char *const rets[] = {"", " ret=FULL", " ret=HDRS"};
+    static const char *const modes[] = {"", "return", "notify"};
+    buf_printf(&r->log, "%s", rets[sender->ret]);
+    if (!str_empty(text_peek(sender->envid)))
+        buf_printf(&r->log, " envid=%.*s", STR_ARG(text_peek(sender->envid)));
+    if (sender->requiretls)
+        buf_printf(&r->log, " requiretls");
+    if (sender->hold_ms > 0)
+        buf_printf(&r->log, " hold=%llu", (unsigned long long)sender->hold_ms);
+    if (sender->by_mode != SMTP_BY_NONE)
+        buf_printf(&r->log, " by=%lld %s%s", (long long)sender->by_ms, modes[sender->by_mode],
+                   sender->by_trace ? " trace" : "");
+    if (sender->priority != 0)
+        buf_printf(&r->log, " priority=%d", sender->priority);
+}
+
 static void log_sender(struct run *r, const struct smtp_event_sender *sender)
 {
     static const char *const bodies[] = {"7BIT", "8BITMIME", "BINARYMIME"};
@@ -440,6 +464,17 @@ static void log_sender(struct run *r, const struct smtp_event_sender *sender)
                bodies[sender->body], sender->utf8 ? " utf8" : "");
     if (!str_empty(text_peek(sender->auth)))
         buf_printf(&r->log, " auth=%.*s", STR_ARG(text_peek(sender->auth)));
+    log_extensions(r, sender);
+}
+
+static void log_recipient(struct run *r, const struct smtp_event_recipient *recipient)
+{
+    static const char *const words[] = {" NEVER", " SUCCESS", " FAILURE", " DELAY"};
+    print_path(&r->log, recipient->path);
+    for (int i = 0; i < 4; i++)
+        buf_printf(&r->log, "%s", recipient->notify & (1 << i) ? words[i] : "");
+    if (!str_empty(text_peek(recipient->orcpt)))
+        buf_printf(&r->log, " orcpt=%.*s", STR_ARG(text_peek(recipient->orcpt)));
 }
 
 static void log_event(struct run *r, const struct smtp_event *e)
@@ -448,7 +483,7 @@ static void log_event(struct run *r, const struct smtp_event *e)
     if (e->kind == SMTP_EVENT_SENDER)
         log_sender(r, &e->sender);
     else if (e->kind == SMTP_EVENT_RECIPIENT)
-        print_path(&r->log, e->recipient.path);
+        log_recipient(r, &e->recipient);
     else if (e->kind == SMTP_EVENT_BODY_START)
         buf_printf(&r->log, "with=%.*s helo=%.*s recipients=%u", STR_ARG(e->body_start.with),
                    STR_ARG(text_peek(e->body_start.helo)), e->body_start.recipients);
@@ -696,6 +731,8 @@ static void run_dialogue(struct dialogue *d, size_t split)
     buf_init(&r.replies, DIALOGUE_SIZE_MAX);
     r.s = smtp_server_new(&d->listener, d->listener.kind == SMTP_LISTENER_SUBMISSIONS, r.now);
     assert_non_null(r.s);
+    if (d->trusted)
+        smtp_server_trust(r.s);
     size_t sent = 0;
     if (d->steps[0].kind != STEP_EARLY)
         pull(&r);

@@ -213,6 +213,11 @@ struct smtp_server *smtp_server_new(const struct smtp_listener *listener, bool t
     return s;
 }
 
+void smtp_server_trust(struct smtp_server *s)
+{
+    s->trusted = true;
+}
+
 void smtp_server_free(struct smtp_server *s)
 {
     if (!s)

@@ -89,6 +89,13 @@ struct smtp_listener {
      */
     struct str auth_mechanisms;
 
+    /*
+     * Mail leaves this server, and so do reports: what asks for those, or for how it leaves, is
+     * offered (DSN, REQUIRETLS, DELIVERBY; for submission and trusted peers MT-PRIORITY; for
+     * submission FUTURERELEASE).
+     */
+    bool outbound;
+
     /* A bare LF inside a message becomes CRLF instead of a refusal. It never ends the message. */
     bool normalise_line_ends;
 
@@ -179,8 +186,16 @@ struct smtp_event_sender {
     const struct mailbox_path *path; /* the null path too */
     uint64_t size;                   /* SIZE=, 0 where not given */
     enum smtp_body_type body;
-    bool utf8;        /* SMTPUTF8 */
-    struct text auth; /* AUTH=, decoded; empty where not given or "<>" (RFC 4954 §5) */
+    bool utf8;                 /* SMTPUTF8 */
+    struct text auth;          /* AUTH=, decoded; empty where not given or "<>" (RFC 4954 §5) */
+    enum smtp_ret ret;         /* RFC 3461 §4.3 */
+    struct text envid;         /* ENVID=, decoded, printable ASCII; empty where not given */
+    bool requiretls;           /* RFC 8689 */
+    uint64_t hold_ms;          /* HOLDFOR=, HOLDUNTIL=: from now; 0: not held (RFC 4865) */
+    enum smtp_by_mode by_mode; /* BY= (RFC 2852) */
+    bool by_trace;
+    int64_t by_ms; /* from now, in mode NOTIFY perhaps negative: it is late already */
+    int priority;  /* MT-PRIORITY=, -9 to 9; 0 where not given (RFC 6710) */
 };
 
 struct smtp_event_recipient {
@@ -190,6 +205,9 @@ struct smtp_event_recipient {
      * compares the normal form, so that none of them makes this server relay.
      */
     const struct mailbox_path *path;
+
+    uint8_t notify;    /* bits of enum smtp_notify; 0 where not given */
+    struct text orcpt; /* "rfc822;bob@example.org", decoded; empty where not given */
 };
 
 /* What the Received field is written from, besides what the owner knows itself. */
@@ -221,6 +239,9 @@ struct smtp_event {
  */
 struct smtp_server *smtp_server_new(const struct smtp_listener *listener, bool tls, struct now now);
 void smtp_server_free(struct smtp_server *s);
+
+/* At the start: the owner knows this peer, and believes it what only some may ask for. */
+void smtp_server_trust(struct smtp_server *s);
 
 /*
  * `acked`: how many octets of this engine's output (counted by smtp_server_output_done from the

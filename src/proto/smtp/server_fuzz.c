@@ -67,16 +67,44 @@ static void answer_body_end(struct owner *o, const struct smtp_event *e, bool lm
     free(replies);
 }
 
+/* What reports will be written with. */
+static bool is_printable(struct str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if ((s.ptr[i] >= 0 && s.ptr[i] < ' ' && s.ptr[i] != '\t') || s.ptr[i] == 0x7F)
+            return false;
+    return true;
+}
+
+static void check_sender(const struct smtp_event_sender *sender)
+{
+    invariant(is_printable(text_peek(sender->envid)));
+    invariant(sender->hold_ms <= LIMIT_SMTP_HOLD_S * 1000ULL);
+    invariant(sender->by_mode != SMTP_BY_RETURN || sender->by_ms > 0);
+    invariant(sender->priority >= -9 && sender->priority <= 9);
+}
+
+static void check_recipient(const struct smtp_event_recipient *recipient)
+{
+    struct str orcpt = text_peek(recipient->orcpt);
+    bool never = recipient->notify & SMTP_NOTIFY_NEVER;
+    invariant(!never || recipient->notify == SMTP_NOTIFY_NEVER);
+    invariant(is_printable(orcpt));
+    invariant(str_empty(orcpt) || str_find_byte(orcpt, ';') > 0);
+}
+
 static void answer(struct owner *o, const struct smtp_event *e)
 {
     struct smtp_reply reply = any_answer(o);
     bool yes = reply.code < 400;
     if (e->kind == SMTP_EVENT_SENDER) {
         invariant(!o->transaction && e->sender.path);
+        check_sender(&e->sender);
         o->transaction = yes;
         o->recipients = 0;
     } else if (e->kind == SMTP_EVENT_RECIPIENT) {
         invariant(o->transaction && !o->body && str_empty(e->recipient.path->route));
+        check_recipient(&e->recipient);
         o->recipients += yes;
     } else {
         invariant(o->transaction && !o->body && o->recipients > 0);
@@ -181,6 +209,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .starttls = data[0] & 4,
         .auth_mechanisms = STR("PLAIN LOGIN"),
         .normalise_line_ends = data[0] & 8,
+        .outbound = data[0] & 16,
         .limits = smtp_limits_default,
     };
     listener.limits.recipients = 1 + data[1] % 8;
@@ -190,6 +219,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct owner o = {.now = {1000, 1000}, .mood = data[3]};
     o.s = smtp_server_new(&listener, listener.kind == SMTP_LISTENER_SUBMISSIONS, o.now);
     invariant(o.s);
+    if (data[0] & 32)
+        smtp_server_trust(o.s);
     smtp_server_output_done(o.s, smtp_server_output(o.s).len);
     talk(&o, str_make(data + 4, size - 4), lmtp);
     smtp_server_peer_gone(o.s);

@@ -1,5 +1,6 @@
 /* EHLO, HELO (RFC 5321 §4.1.1.1) and LHLO (RFC 2033 §4.1). */
 
+#include "codec/date.h"
 #include "codec/utf8.h"
 #include "proto/smtp/server_state.h"
 
@@ -37,9 +38,31 @@ static bool take_name(struct smtp_server *s, struct str name)
     return true;
 }
 
+/* RFC 4865 §4.1: the longest interval, and the date-time at its end. */
+static void offer_hold(struct buf *text, struct now now)
+{
+    struct civil c = civil_from_ms(now.wall_ms + LIMIT_SMTP_HOLD_S * 1000LL, 0);
+    buf_printf(text, "\nFUTURERELEASE %d %04d-%02d-%02dT%02d:%02d:%02dZ", LIMIT_SMTP_HOLD_S, c.year,
+               c.month, c.day, c.hour, c.minute, c.second);
+}
+
+/* What only makes sense where mail leaves. */
+static void offer_outbound(const struct smtp_server *s, struct buf *text, struct now now)
+{
+    if (server_offers_dsn(s))
+        buf_append_str(text, STR("\nDSN"));
+    if (server_offers_requiretls(s))
+        buf_append_str(text, STR("\nREQUIRETLS"));
+    if (server_offers_deliver_by(s))
+        buf_append_str(text, STR("\nDELIVERBY"));
+    if (server_offers_priority(s))
+        buf_append_str(text, STR("\nMT-PRIORITY"));
+    if (server_offers_hold(s))
+        offer_hold(text, now);
+}
+
 void server_ehlo(struct smtp_server *s, struct str argument, struct now now)
 {
-    (void)now;
     if (!take_name(s, argument))
         return;
     s->extended = true;
@@ -56,6 +79,7 @@ void server_ehlo(struct smtp_server *s, struct str argument, struct now now)
         buf_append_str(&text, STR("\nSTARTTLS"));
     if (server_wants_login(s) && s->tls && !str_empty(l->auth_mechanisms))
         buf_printf(&text, "\nAUTH %.*s", STR_ARG(l->auth_mechanisms));
+    offer_outbound(s, &text, now);
     if (text.failed)
         server_close(s, SMTP_CLOSE_NO_MEMORY, NULL);
     else

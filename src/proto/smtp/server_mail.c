@@ -1,6 +1,5 @@
-/* MAIL and RCPT (RFC 5321 §4.1.1.2, .3) with SIZE, BODY, SMTPUTF8 and AUTH. */
+/* MAIL and RCPT (RFC 5321 §4.1.1.2, .3). Their parameters are in server_params.c. */
 
-#include "proto/smtp/params.h"
 #include "proto/smtp/server_state.h"
 
 static const struct smtp_reply reply_sender_ok = SMTP_REPLY(250, 2, 1, 0, "sender taken");
@@ -16,10 +15,6 @@ static const struct smtp_reply reply_bad_sender = SMTP_REPLY(501, 5, 1, 7, "that
 static const struct smtp_reply reply_bad_recipient = SMTP_REPLY(501, 5, 1, 3, "that is no address");
 static const struct smtp_reply reply_long_sender = SMTP_REPLY(501, 5, 1, 7, "address too long");
 static const struct smtp_reply reply_long_recipient = SMTP_REPLY(501, 5, 1, 3, "address too long");
-static const struct smtp_reply reply_bad_params =
-    SMTP_REPLY(501, 5, 5, 4, "a parameter is malformed or given twice");
-static const struct smtp_reply reply_unknown_param =
-    SMTP_REPLY(555, 5, 5, 4, "a parameter is not known here");
 static const struct smtp_reply reply_too_big =
     SMTP_REPLY(552, 5, 3, 4, "the message is larger than is taken here");
 static const struct smtp_reply reply_sender_ascii =
@@ -34,90 +29,6 @@ static const struct smtp_reply reply_too_many_recipients =
 /* RFC 5321 §3.6.1 and appendix C: a server may refuse source routes, and ought not to follow. */
 static const struct smtp_reply reply_source_route =
     SMTP_REPLY(550, 5, 7, 1, "source routes are not followed");
-
-/* ---- Parameters of MAIL ------------------------------------------------------------------- */
-
-enum { GIVEN_SIZE = 1, GIVEN_BODY = 2, GIVEN_UTF8 = 4, GIVEN_AUTH = 8 };
-
-/* RFC 1870 §4: 1*20DIGIT. What is beyond 64 bits is too big in any case. */
-static bool parse_size(struct str value, uint64_t *ret_size)
-{
-    if (value.len > 20)
-        return false;
-    for (size_t i = 0; i < value.len; i++)
-        if (!ascii_is_digit(value.ptr[i]))
-            return false;
-    if (!str_to_u64(value, UINT64_MAX, ret_size))
-        *ret_size = UINT64_MAX;
-    return true;
-}
-
-/* RFC 6152 §2, RFC 3030 §3 */
-static bool parse_body(struct str value, enum smtp_body_type *ret_body)
-{
-    static const struct str names[] = {[SMTP_BODY_7BIT] = STR("7BIT"),
-                                       [SMTP_BODY_8BITMIME] = STR("8BITMIME"),
-                                       [SMTP_BODY_BINARYMIME] = STR("BINARYMIME")};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (str_eq_nocase(value, names[i])) {
-            *ret_body = (enum smtp_body_type)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* RFC 4954 §5: an xtext of a mailbox, or "<>". */
-static bool parse_auth(struct smtp_server *s, struct str value, struct text *ret_auth)
-{
-    struct mailbox_address mailbox;
-    buf_clear(&s->decoded);
-    if (!smtp_xtext_decode(&s->decoded, value))
-        return false;
-    if (str_eq(buf_str(&s->decoded), STR("<>")))
-        return true;
-    *ret_auth = text_from(buf_str(&s->decoded));
-    return address_parse_mailbox(buf_str(&s->decoded), &mailbox) == ADDRESS_OK;
-}
-
-/* One parameter; what is wrong with it, or NULL. */
-static const struct smtp_reply *take_param(struct smtp_server *s, const struct smtp_param *param,
-                                           unsigned *given)
-{
-    struct smtp_event_sender *sender = &s->event.sender;
-    unsigned which = 0;
-    bool good = false;
-    if (str_eq_nocase(param->keyword, STR("SIZE"))) {
-        which = GIVEN_SIZE;
-        good = param->has_value && parse_size(param->value, &sender->size);
-    } else if (str_eq_nocase(param->keyword, STR("BODY"))) {
-        which = GIVEN_BODY;
-        good = param->has_value && parse_body(param->value, &sender->body);
-    } else if (str_eq_nocase(param->keyword, STR("SMTPUTF8"))) {
-        which = GIVEN_UTF8;
-        good = !param->has_value; /* RFC 6531 §3.4 */
-        sender->utf8 = true;
-    } else if (str_eq_nocase(param->keyword, STR("AUTH")) && server_wants_login(s)) {
-        which = GIVEN_AUTH;
-        good = param->has_value && parse_auth(s, param->value, &sender->auth);
-    } else {
-        return &reply_unknown_param;
-    }
-    bool twice = *given & which;
-    *given |= which;
-    return good && !twice ? NULL : &reply_bad_params;
-}
-
-static const struct smtp_reply *parse_mail_params(struct smtp_server *s, struct str rest)
-{
-    struct smtp_param param;
-    enum smtp_param_result result;
-    const struct smtp_reply *problem = NULL;
-    unsigned given = 0;
-    while (!problem && (result = smtp_param_next(&rest, &param)) != SMTP_PARAM_END)
-        problem = result == SMTP_PARAM_OK ? take_param(s, &param, &given) : &reply_bad_params;
-    return problem;
-}
 
 /* ---- MAIL --------------------------------------------------------------------------------- */
 
@@ -135,7 +46,8 @@ static bool take_prefix(struct str *argument, struct str prefix)
     return true;
 }
 
-static const struct smtp_reply *parse_mail(struct smtp_server *s, struct str argument)
+static const struct smtp_reply *parse_mail(struct smtp_server *s, struct str argument,
+                                           struct now now)
 {
     size_t used;
     if (!take_prefix(&argument, STR("FROM:")))
@@ -144,7 +56,7 @@ static const struct smtp_reply *parse_mail(struct smtp_server *s, struct str arg
     if (result != ADDRESS_OK)
         return result == ADDRESS_TOO_LONG ? &reply_long_sender : &reply_bad_sender;
     s->event.sender = (struct smtp_event_sender){.path = &s->path};
-    const struct smtp_reply *problem = parse_mail_params(s, str_skip(argument, used));
+    const struct smtp_reply *problem = server_take_mail_params(s, str_skip(argument, used), now);
     if (problem)
         return problem;
     if (!str_empty(s->path.route))
@@ -157,7 +69,6 @@ static const struct smtp_reply *parse_mail(struct smtp_server *s, struct str arg
 
 void server_mail(struct smtp_server *s, struct str argument, struct now now)
 {
-    (void)now;
     if (s->transaction.open) {
         server_reply(s, &reply_nested);
         return;
@@ -167,7 +78,7 @@ void server_mail(struct smtp_server *s, struct str argument, struct now now)
         server_close(s, SMTP_CLOSE_ERRORS, NULL);
         return;
     }
-    const struct smtp_reply *problem = parse_mail(s, argument);
+    const struct smtp_reply *problem = parse_mail(s, argument, now);
     if (problem)
         server_reply(s, problem);
     else
@@ -190,22 +101,8 @@ void server_answer_sender(struct smtp_server *s, const struct smtp_reply *reply)
 
 /* ---- RCPT --------------------------------------------------------------------------------- */
 
-/* No extension of ours has a parameter here. */
-static const struct smtp_reply *parse_rcpt_params(struct str rest)
-{
-    struct smtp_param param;
-    switch (smtp_param_next(&rest, &param)) {
-    case SMTP_PARAM_END:
-        return NULL;
-    case SMTP_PARAM_OK:
-        return &reply_unknown_param;
-    case SMTP_PARAM_BAD:
-        break;
-    }
-    return &reply_bad_params;
-}
-
-static const struct smtp_reply *parse_rcpt(struct smtp_server *s, struct str argument)
+static const struct smtp_reply *parse_rcpt(struct smtp_server *s, struct str argument,
+                                           struct now now)
 {
     size_t used;
     if (!take_prefix(&argument, STR("TO:")))
@@ -213,7 +110,8 @@ static const struct smtp_reply *parse_rcpt(struct smtp_server *s, struct str arg
     enum address_result result = address_parse_path(argument, PATH_FORWARD, &s->path, &used);
     if (result != ADDRESS_OK)
         return result == ADDRESS_TOO_LONG ? &reply_long_recipient : &reply_bad_recipient;
-    const struct smtp_reply *problem = parse_rcpt_params(str_skip(argument, used));
+    s->event.recipient = (struct smtp_event_recipient){.path = &s->path};
+    const struct smtp_reply *problem = server_take_rcpt_params(s, str_skip(argument, used), now);
     if (problem)
         return problem;
     if (!str_empty(s->path.route))
@@ -223,7 +121,6 @@ static const struct smtp_reply *parse_rcpt(struct smtp_server *s, struct str arg
 
 void server_rcpt(struct smtp_server *s, struct str argument, struct now now)
 {
-    (void)now;
     const struct smtp_reply *problem;
     if (!s->transaction.open)
         problem = &reply_sender_first;
@@ -232,13 +129,11 @@ void server_rcpt(struct smtp_server *s, struct str argument, struct now now)
     else if (s->transaction.recipients >= s->listener->limits.recipients)
         problem = &reply_too_many_recipients;
     else
-        problem = parse_rcpt(s, argument);
-    if (problem) {
+        problem = parse_rcpt(s, argument, now);
+    if (problem)
         server_reply(s, problem);
-        return;
-    }
-    s->event.recipient = (struct smtp_event_recipient){&s->path};
-    server_ask(s, SMTP_EVENT_RECIPIENT);
+    else
+        server_ask(s, SMTP_EVENT_RECIPIENT);
 }
 
 /* A peer that has guessed wrong often enough waits for each further answer. */

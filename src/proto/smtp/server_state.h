@@ -48,6 +48,7 @@ struct smtp_server {
     const struct smtp_command *command; /* the one being answered */
     enum server_state state;
     bool tls;
+    bool trusted; /* see smtp_server_trust */
     bool greeted; /* the peer was sent some output */
     bool hello;   /* EHLO, HELO or LHLO was accepted */
     bool extended;
@@ -139,6 +140,21 @@ void server_close(struct smtp_server *s, enum smtp_close_reason reason,
 
 /* True on the two submission kinds. */
 bool server_wants_login(const struct smtp_server *s);
+
+/* ---- server_params.c ---------------------------------------------------------------------- */
+
+/* Whether EHLO tells of it, and its parameters are known. */
+bool server_offers_dsn(const struct smtp_server *s);
+bool server_offers_requiretls(const struct smtp_server *s);
+bool server_offers_hold(const struct smtp_server *s);
+bool server_offers_deliver_by(const struct smtp_server *s);
+bool server_offers_priority(const struct smtp_server *s);
+
+/* Read the parameters into s->event; what is wrong with them, or NULL. */
+const struct smtp_reply *server_take_mail_params(struct smtp_server *s, struct str rest,
+                                                 struct now now);
+const struct smtp_reply *server_take_rcpt_params(struct smtp_server *s, struct str rest,
+                                                 struct now now);
 
 /* ---- Commands ---------------------------------------------------------------------------- */
 
