@@ -51,6 +51,7 @@ static void fill_service(const struct edge_settings *s, const struct config_list
         .hostname = s->config.hostname,
         .starttls = starttls,
         .auth_mechanisms = edge_login_mechanisms(true),
+        .outbound = s->config.outbound.enabled,
         .normalise_line_ends = l->normalise_line_ends,
         .limits = smtp_limits_of(&s->config.limits),
     };

@@ -24,9 +24,12 @@ struct edge_smtp {
     uint64_t token; /* of the question that is open at another role, else 0 */
     struct channel *call_channel;
     uint32_t call;
-    uint64_t size;    /* what MAIL said with SIZE */
-    struct buf asked; /* the address in question, as text */
+    uint64_t size; /* what MAIL said with SIZE */
     struct ipc_envelope envelope;
+    struct buf envid;
+    struct buf asked; /* the address in question, as text */
+    struct buf orcpt; /* what was said with it */
+    uint8_t notify;
 
     struct buf helo;
     struct buf unconfirmed; /* keys of the last message, until its reply was seen */
@@ -47,11 +50,20 @@ static const struct smtp_reply reply_not_yours =
     SMTP_REPLY(550, 5, 7, 1, "That sender address is not one of yours");
 static const struct smtp_reply reply_no_from =
     SMTP_REPLY(550, 5, 6, 0, "A message needs one From field with an address");
+static const struct smtp_reply reply_not_held =
+    SMTP_REPLY(550, 5, 3, 3, "Mail to a mailbox here cannot be held");
 static const struct smtp_reply reply_usual = {0};
 
 static bool is_submission(const struct edge_smtp *s)
 {
     return s->conn->kind == LISTEN_SUBMISSION || s->conn->kind == LISTEN_SUBMISSIONS;
+}
+
+/* Who may send to anywhere without a login: networks that the configuration names. */
+static bool is_trusted(const struct edge_smtp *s)
+{
+    return s->conn->kind == LISTEN_MX &&
+           networks_have(&s->conn->settings->config.relay_from, s->conn->address.octets);
 }
 
 /* Ends the wait for another role; the answer to the engine follows. */
@@ -176,14 +188,38 @@ static void on_sender(void *context, enum status_code status, const struct ipc_s
         answer_later(s, start_message(s) ? &reply_usual : &reply_temporary);
 }
 
+/* What is borrowed from the event is copied: the answer may come later. */
+static void note_envelope(struct edge_smtp *s, const struct smtp_event_sender *sender)
+{
+    buf_clear(&s->envid);
+    buf_append_str(&s->envid, text_peek(sender->envid));
+    s->envelope = (struct ipc_envelope){
+        .envid = text_from(buf_str(&s->envid)),
+        .ret = (uint8_t)sender->ret,
+        .body = (uint8_t)sender->body,
+        .utf8 = sender->utf8,
+        .requiretls = sender->requiretls,
+        .hold_ms = sender->hold_ms,
+        .by_mode = (uint8_t)sender->by_mode,
+        .by_trace = sender->by_trace,
+        /* What is held is on its way from its release on. */
+        .by_ms = sender->by_mode == SMTP_BY_NONE ? 0 : sender->by_ms + (int64_t)sender->hold_ms,
+        .priority = sender->priority,
+    };
+}
+
 /* RFC 6409 §6.1: who submits may only name himself; on port 25 anybody may be anybody. */
 static void ask_sender(struct edge_smtp *s, const struct smtp_event_sender *sender)
 {
     s->size = sender->size;
-    s->envelope = (struct ipc_envelope){.body = (uint8_t)sender->body, .utf8 = sender->utf8};
+    note_envelope(s, sender);
     buf_clear(&s->asked);
     if (!sender->path->is_null)
         address_print(&s->asked, &sender->path->mailbox);
+    if (s->asked.failed || s->envid.failed) {
+        answer(s, &reply_temporary);
+        return;
+    }
     if (!is_submission(s) || sender->path->is_null) {
         answer(s, start_message(s) ? &reply_usual : &reply_temporary);
         return;
@@ -218,14 +254,19 @@ static void on_recipient(void *context, enum status_code status,
         answer_later(s, &reply_temporary);
         return;
     }
-    if (out->code != 250) {
-        struct smtp_reply reply = reply_from(out->code, out->enhanced, out->text);
-        log_refusal(s, out->code);
+    struct smtp_reply reply = reply_from(out->code, out->enhanced, out->text);
+    /* Accepting is delivering: what is held would be in its mailbox too early (RFC 4865). */
+    if (out->code == 250 && out->targets_count > 0 && s->envelope.hold_ms > 0)
+        reply = reply_not_held;
+    if (reply.code != 250) {
+        log_refusal(s, reply.code);
         answer_later(s, &reply);
         return;
     }
     struct edge_recipient recipient = {
         .address = buf_str(&s->asked),
+        .notify = s->notify,
+        .orcpt = text_from(buf_str(&s->orcpt)),
         .targets = out->targets,
         .target_count = out->targets_count,
         .relays = out->relays,
@@ -235,17 +276,13 @@ static void on_recipient(void *context, enum status_code status,
     answer_later(s, kept ? &reply_usual : &reply_temporary);
 }
 
-/* Who may send to anywhere without a login: networks that the configuration names. */
-static bool is_trusted(const struct edge_smtp *s)
-{
-    return s->conn->kind == LISTEN_MX &&
-           networks_have(&s->conn->settings->config.relay_from, s->conn->address.octets);
-}
-
 static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient *recipient)
 {
     buf_clear(&s->asked);
     address_print(&s->asked, &recipient->path->mailbox);
+    s->notify = recipient->notify;
+    buf_clear(&s->orcpt);
+    buf_append_str(&s->orcpt, text_peek(recipient->orcpt));
     struct ipc_recipient_in in = {
         .listener_kind = (uint8_t)s->conn->kind,
         .account = s->who.account,
@@ -255,7 +292,8 @@ static void ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient
         .size = s->size,
     };
     s->call_channel = edge_mailroom(s->conn->edge, s->who.account);
-    s->call = ipc_recipient_call(s->call_channel, &in, on_recipient, s);
+    if (!s->asked.failed && !s->orcpt.failed)
+        s->call = ipc_recipient_call(s->call_channel, &in, on_recipient, s);
     if (s->call == 0)
         answer(s, &reply_temporary);
 }
@@ -547,11 +585,15 @@ static bool smtp_open(struct edge_conn *conn, struct now now)
     s->conn = conn;
     s->engine = smtp_server_new(&edge_conn_service(conn)->smtp, edge_conn_has_tls(conn), now);
     buf_init(&s->asked, 2 * LIMIT_PATH_SIZE);
+    buf_init(&s->orcpt, LIMIT_SMTP_COMMAND_SIZE);
+    buf_init(&s->envid, LIMIT_SMTP_COMMAND_SIZE);
     buf_init(&s->helo, LIMIT_SMTP_COMMAND_SIZE);
     buf_init(&s->unconfirmed, KEY_SIZE * LIMIT_SMTP_RECIPIENTS);
     edge_identity_init(&s->who);
     edge_login_init(&s->login, conn, &s->who, on_login, s);
     conn->session = s;
+    if (s->engine && is_trusted(s))
+        smtp_server_trust(s->engine);
     return s->engine != NULL;
 }
 
@@ -566,6 +608,8 @@ static void smtp_free(struct edge_conn *conn)
     edge_identity_release(&s->who);
     smtp_server_free(s->engine);
     buf_release(&s->asked);
+    buf_release(&s->orcpt);
+    buf_release(&s->envid);
     buf_release(&s->helo);
     buf_release(&s->unconfirmed);
     free(s);
