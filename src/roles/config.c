@@ -31,7 +31,7 @@ const struct config_policy *config_policy_of(const struct config *c, struct str 
     return NULL;
 }
 
-/* ---- Defaults ----------------------------------------------------------------------------- */
+/* ---- Defaults -------------------------------------------------------------------------------- */
 
 static const struct config_limits default_limits = {
     .message_size = LIMIT_MESSAGE_SIZE,
@@ -135,7 +135,7 @@ static void complete_control(struct config_reader *r)
     buf_release(&path);
 }
 
-/* ---- What no single directive can know ---------------------------------------------------- */
+/* ---- What no single directive can know ------------------------------------------------------- */
 
 /* Logging in is only for those whom nobody overhears; an mx offers what it can. */
 static enum listen_tls default_tls(enum listen_kind kind, bool has_certificate)

@@ -20,7 +20,7 @@
  * its own from the text that the warden sends.
  */
 
-/* ---- Listeners ---------------------------------------------------------------------------- */
+/* ---- Listeners ------------------------------------------------------------------------------- */
 
 enum listen_kind {
     LISTEN_MX,
@@ -69,7 +69,7 @@ struct config_listener {
     int line, column;           /* in the file, for messages */
 };
 
-/* ---- The rest ------------------------------------------------------------------------------- */
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 struct config_certificate {
     struct str chain_file;

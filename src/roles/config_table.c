@@ -11,7 +11,7 @@ enum {
     MAILBOXES_MAX = 64
 };
 
-/* ---- log -------------------------------------------------------------------------------- */
+/* ---- log ------------------------------------------------------------------------------------- */
 
 static void set_log_format(struct config_reader *r, const struct config_directive *row,
                            const struct conf_directive *given)
@@ -47,7 +47,7 @@ static const struct config_directive log_directives[] = {
     {"level", 1, 1, .apply = set_log_level},
 };
 
-/* ---- limits ----------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 #define LIMIT(field) offsetof(struct config, limits.field)
 #define KIB          (UINT64_C(1) << 10)
@@ -82,7 +82,7 @@ static const struct config_directive limits_directives[] = {
      CONFIG_DAY},
 };
 
-/* ---- resolver --------------------------------------------------------------------------- */
+/* ---- resolver -------------------------------------------------------------------------------- */
 
 /* Reads the arguments from `word` on as name servers. */
 static void add_servers(struct config_reader *r, const struct conf_directive *given, size_t word,
@@ -167,7 +167,7 @@ static const struct config_directive resolver_directives[] = {
     {"trust-anchor", 1, 1, true, add_trust_anchor, .max = CONFIG_PATH_LEN_MAX},
 };
 
-/* ---- listen ----------------------------------------------------------------------------- */
+/* ---- listen ---------------------------------------------------------------------------------- */
 
 static void set_proxy_from(struct config_reader *r, const struct config_directive *row,
                            const struct conf_directive *given)
@@ -266,7 +266,7 @@ static void add_listeners(struct config_reader *r, const struct config_directive
     }
 }
 
-/* ---- The outermost level ---------------------------------------------------------------- */
+/* ---- The outermost level --------------------------------------------------------------------- */
 
 static enum ipc_role find_role(struct config_reader *r, const struct conf_directive *given,
                                unsigned allowed, const char *wrong)
