@@ -43,6 +43,7 @@ static const struct config_limits default_limits = {
     .tarpit_ms = LIMIT_SMTP_TARPIT_MS,
     .transactions = LIMIT_SMTP_TRANSACTIONS,
     .body_rate_min = LIMIT_SMTP_BODY_RATE_MIN,
+    .body_grace_ms = LIMIT_SMTP_BODY_GRACE_MS,
     .connections = LIMIT_CONNECTIONS,
     .connections_per_address = LIMIT_CONNECTIONS_PER_ADDRESS,
     .connection_rate_per_minute = LIMIT_CONNECTION_RATE_PER_MINUTE,

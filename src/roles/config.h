@@ -147,6 +147,7 @@ struct config_limits {
     uint64_t tarpit_ms;
     uint64_t transactions;
     uint64_t body_rate_min; /* octets a second */
+    uint64_t body_grace_ms;
     uint64_t connections;
     uint64_t connections_per_address;
     uint64_t connection_rate_per_minute;

@@ -143,6 +143,7 @@ static void set_limit(struct dialogue *d, int line, struct str value)
         {STR("greeting_delay_ms"), &l->greeting_delay_ms},
         {STR("idle_ms"), &l->idle_ms},
         {STR("body_rate_min"), &l->body_rate_min},
+        {STR("body_grace_ms"), &l->body_grace_ms},
         {STR("text_line_size"), &l->text_line_size},
     };
     uint64_t number;
