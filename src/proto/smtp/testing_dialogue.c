@@ -8,7 +8,7 @@
 void dialogue_give_up(const char *name, int line, const char *what, struct str word)
 {
     fprintf(stderr, "%s:%d: %s: %.*s\n", name, line, what, STR_ARG(word));
-    abort();
+    bug("a dialogue that makes no sense");
 }
 
 static int hex_digit(char c)
