@@ -19,7 +19,7 @@ enum {
     CHUNKS_MAX = LIMIT_MESSAGE_SIZE / LIMIT_CHUNK_SIZE * 2,
 };
 
-/* Where a chunk's hash and data lie in `stored`. */
+/* Where a chunk's data, and its hash behind that, lie in `stored`. */
 struct stored_chunk {
     uint8_t codec;
     uint32_t plain_size;
@@ -31,7 +31,7 @@ struct body_writer {
     ZSTD_CCtx *zstd;
     EVP_MD_CTX *sha256;
     struct buf plain;  /* of the chunk that is being filled */
-    struct buf stored; /* hash and data of each chunk that is ready */
+    struct buf stored; /* data and hash of each chunk that is ready */
     struct buf ready;  /* struct stored_chunk */
     struct buf views;  /* struct body_chunk, made by body_writer_ready */
     uint64_t size;
@@ -83,17 +83,6 @@ void body_writer_free(struct body_writer *w)
     free(w);
 }
 
-static bool append_hash(struct body_writer *w, struct str plain)
-{
-    char *hash = buf_reserve(&w->stored, CHUNK_HASH_SIZE);
-    if (!hash || EVP_DigestInit_ex(w->sha256, NULL, NULL) != 1 ||
-        EVP_DigestUpdate(w->sha256, plain.ptr, plain.len) != 1 ||
-        EVP_DigestFinal_ex(w->sha256, (unsigned char *)hash, NULL) != 1)
-        return false;
-    buf_grown(&w->stored, CHUNK_HASH_SIZE);
-    return true;
-}
-
 /* The plain octets, compressed where that makes them smaller. */
 static bool append_data(struct body_writer *w, struct str plain, struct stored_chunk *chunk)
 {
@@ -113,10 +102,22 @@ static bool append_data(struct body_writer *w, struct str plain, struct stored_c
     return buf_append_str(&w->stored, plain);
 }
 
+/* Of the data that has just been appended. */
+static bool append_hash(struct body_writer *w, const struct stored_chunk *chunk)
+{
+    unsigned char *hash = (unsigned char *)buf_reserve(&w->stored, CHUNK_HASH_SIZE);
+    if (!hash || EVP_DigestInit_ex(w->sha256, NULL, NULL) != 1 ||
+        EVP_DigestUpdate(w->sha256, w->stored.ptr + chunk->offset, chunk->size) != 1 ||
+        EVP_DigestFinal_ex(w->sha256, hash, NULL) != 1)
+        return false;
+    buf_grown(&w->stored, CHUNK_HASH_SIZE);
+    return true;
+}
+
 static bool make_chunk(struct body_writer *w, struct str plain)
 {
     struct stored_chunk chunk = {.plain_size = (uint32_t)plain.len, .offset = w->stored.len};
-    if (w->failed || !append_hash(w, plain) || !append_data(w, plain, &chunk) ||
+    if (w->failed || !append_data(w, plain, &chunk) || !append_hash(w, &chunk) ||
         !buf_append(&w->ready, &chunk, sizeof chunk)) {
         w->failed = true;
         return false;
@@ -164,8 +165,8 @@ const struct body_chunk *body_writer_ready(struct body_writer *w, size_t *ret_co
         const char *at = w->stored.ptr + chunk->offset;
         struct body_chunk view = {.codec = chunk->codec,
                                   .plain_size = chunk->plain_size,
-                                  .hash = str_make(at, CHUNK_HASH_SIZE),
-                                  .data = str_make(at + CHUNK_HASH_SIZE, chunk->size)};
+                                  .hash = str_make(at + chunk->size, CHUNK_HASH_SIZE),
+                                  .data = str_make(at, chunk->size)};
         if (!buf_append(&w->views, &view, sizeof view)) {
             w->failed = true;
             count = 0;
