@@ -35,6 +35,7 @@ struct vault {
     struct account_mailbox *mailboxes; /* of a new account */
     size_t mailbox_count;
     int64_t retention_ms;
+    struct vault_settings settings;
     struct capability_keys keys;
 
     struct hook commit;
@@ -44,7 +45,7 @@ struct vault {
     struct channel *peers[ROLE_END][PEERS_MAX];
 
     struct metric *commits, *failed, *messages, *recipients, *recognised, *put_off, *wal,
-        *checkpoints, *syncs;
+        *checkpoints, *syncs, *queued, *relayed, *deferred, *bounced, *waiting, *held, *leased;
 };
 
 /* ---- The end -----------------------------------------------------------------------------------
@@ -91,6 +92,13 @@ static void send_reply(const struct vault_reply *r)
         REPLY(IPC_ADDRESS_ADD, address_add);
         REPLY(IPC_ADDRESS_REMOVE, address_remove);
         REPLY(IPC_ALIAS_SET, alias_set);
+        REPLY(IPC_RESUME, resume);
+        REPLY(IPC_LEASE, lease);
+        REPLY(IPC_OUTCOMES, outcomes);
+        REPLY(IPC_OUTGOING_CHUNKS, outgoing_chunks);
+        REPLY(IPC_STS_GET, sts_get);
+        REPLY(IPC_STS_SET, sts_set);
+        REPLY(IPC_QUEUE_CHANGE, queue_change);
     default:
         bug("a reply of no known type");
     }
@@ -107,6 +115,29 @@ static void send_changes(struct vault *v)
         ipc_changed_note(ch, &changed);
 }
 
+/* Couriers hear of what became due once the replies are out. */
+static void send_ready(struct vault *v)
+{
+    struct ipc_queue_ready_in ready;
+    void *owner = NULL;
+    while (vault_batch_ready(v->batch, &owner, &ready))
+        ipc_queue_ready_note(owner, &ready);
+}
+
+static void log_held(struct vault *v)
+{
+    struct vault_held held;
+    char words[200];
+    while (vault_batch_held(v->batch, &held)) {
+        snprintf(words, sizeof words,
+                 "%.*s waits for an operator: account %llu has written to %llu recipients "
+                 "elsewhere today, its limit is %llu",
+                 STR_ARG(held.trace_id), (unsigned long long)held.account,
+                 (unsigned long long)held.recipients, (unsigned long long)held.limit);
+        log_event(role_log(v->role), role_now(v->role), LOG_WARN, "message-held", words);
+    }
+}
+
 /* ---- The turn -----------------------------------------------------------------------------------
  */
 
@@ -121,6 +152,13 @@ static void set_numbers(struct vault *v)
     metric_set(v->recognised, n->recognised);
     metric_set(v->put_off, n->put_off);
     metric_set(v->wal, vault_wal_size(v->batch));
+    metric_set(v->queued, n->queued);
+    metric_set(v->relayed, n->relayed);
+    metric_set(v->deferred, n->deferred);
+    metric_set(v->bounced, n->bounced);
+    metric_set(v->waiting, n->waiting);
+    metric_set(v->held, n->held);
+    metric_set(v->leased, n->leased);
 }
 
 static void commit(void *context)
@@ -129,6 +167,7 @@ static void commit(void *context)
     struct vault_reply reply;
     if (v->dead)
         return;
+    vault_batch_at(v->batch, role_now(v->role));
     if (!vault_batch_commit(v->batch)) {
         fail(v, "a commit did not reach the disk; starting anew");
         return;
@@ -136,6 +175,8 @@ static void commit(void *context)
     send_changes(v);
     while (vault_batch_reply(v->batch, &reply))
         send_reply(&reply);
+    send_ready(v);
+    log_held(v);
     set_numbers(v);
     struct loop *loop = role_loop(v->role);
     if (vault_batch_pending(v->batch))
@@ -204,6 +245,7 @@ static void purge(void *context)
         commit(v);
     if (v->dead)
         return;
+    vault_batch_at(v->batch, now);
     enum status_code status = vault_purge(v->batch, now.wall_ms, v->retention_ms, &more);
     if (status == STATUS_IO) {
         fail(v, "a purge did not reach the disk; starting anew");
@@ -260,6 +302,7 @@ static struct vault_ticket ticket(struct channel *ch, uint32_t id)
         struct vault *v = context;                                                                 \
         if (v->dead)                                                                               \
             return;                                                                                \
+        vault_batch_at(v->batch, role_now(v->role));                                               \
         vault_##name(v->batch, ticket(from, id), in);                                              \
         due(v);                                                                                    \
     }
@@ -283,6 +326,13 @@ ROLE_REQUEST(account_remove)
 ROLE_REQUEST(address_add)
 ROLE_REQUEST(address_remove)
 ROLE_REQUEST(alias_set)
+ROLE_REQUEST(resume)
+ROLE_REQUEST(lease)
+ROLE_REQUEST(outcomes)
+ROLE_REQUEST(outgoing_chunks)
+ROLE_REQUEST(sts_get)
+ROLE_REQUEST(sts_set)
+ROLE_REQUEST(queue_change)
 
 static void on_account_add(void *context, struct channel *from, uint32_t id,
                            const struct ipc_account_add_in *in)
@@ -356,6 +406,25 @@ static void make_metrics(struct vault *v)
                          "Bytes of the WAL that are not copied yet.", NULL, NULL);
 }
 
+static void make_queue_metrics(struct vault *v)
+{
+    struct metrics *m = role_metrics(v->role);
+    v->queued = metrics_get(m, METRIC_COUNTER, "postern_queue_recipients",
+                            "Recipients that joined the queue for other servers.", NULL, NULL);
+    v->relayed = metrics_get(m, METRIC_COUNTER, "postern_queue_relayed",
+                             "Recipients that the next server took.", NULL, NULL);
+    v->deferred = metrics_get(m, METRIC_COUNTER, "postern_queue_deferred",
+                              "Attempts for a recipient that failed for now.", NULL, NULL);
+    v->bounced = metrics_get(m, METRIC_COUNTER, "postern_queue_bounced",
+                             "Recipients that failed for good.", NULL, NULL);
+    v->waiting = metrics_get(m, METRIC_GAUGE, "postern_queue_waiting",
+                             "Recipients that wait, held ones included.", NULL, NULL);
+    v->held = metrics_get(m, METRIC_GAUGE, "postern_queue_held",
+                          "Recipients that wait for an operator.", NULL, NULL);
+    v->leased = metrics_get(m, METRIC_GAUGE, "postern_queue_leased",
+                            "Recipients that couriers have in hand.", NULL, NULL);
+}
+
 static void *vault_create(struct role *role)
 {
     struct vault *v = calloc(1, sizeof *v);
@@ -369,6 +438,7 @@ static void *vault_create(struct role *role)
     timer_init(&v->idle, role_loop(role), idle, v);
     timer_init(&v->purge, role_loop(role), purge, v);
     make_metrics(v);
+    make_queue_metrics(v);
     return v;
 }
 
@@ -420,6 +490,12 @@ static enum status_code read_config(struct vault *v, struct str text, struct con
         v->mailboxes[v->mailbox_count++] = (struct account_mailbox){
             config->mailboxes[i].name, special_use(config->mailboxes[i].use)};
     v->retention_ms = (int64_t)config->retention_expunged_ms;
+    v->settings =
+        (struct vault_settings){.recipients_per_day = config->outbound.recipients_per_day,
+                                .lifetime_ms = (int64_t)config->outbound.lifetime_ms,
+                                .delay_notice_ms = (int64_t)config->outbound.delay_notice_ms};
+    if (v->batch)
+        vault_batch_set(v->batch, &v->settings);
     return STATUS_OK;
 }
 
@@ -440,8 +516,11 @@ static enum status_code vault_prepare(void *state, const struct ipc_config_in *i
         return status;
     snprintf(path, sizeof path, "%.*s/store/postern.db", STR_ARG(config.data));
     status = vault_batch_open(path, NULL, &v->batch, diag);
-    if (status == STATUS_OK)
-        timer_set(&v->purge, role_now(v->role).mono_ms + PURGE_MS);
+    if (status != STATUS_OK)
+        return status;
+    vault_batch_set(v->batch, &v->settings);
+    vault_batch_at(v->batch, role_now(v->role));
+    timer_set(&v->purge, role_now(v->role).mono_ms + PURGE_MS);
     return status;
 }
 
@@ -515,6 +594,13 @@ static const struct ipc_handlers handlers = {
     .address_add = on_address_add,
     .address_remove = on_address_remove,
     .alias_set = on_alias_set,
+    .resume = on_resume,
+    .lease = on_lease,
+    .outcomes = on_outcomes,
+    .outgoing_chunks = on_outgoing_chunks,
+    .sts_get = on_sts_get,
+    .sts_set = on_sts_set,
+    .queue_change = on_queue_change,
 };
 
 const struct role_plan vault_plan = {

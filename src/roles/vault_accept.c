@@ -175,6 +175,18 @@ void vault_remove_lost(struct vault_batch *b)
     forget_bodies(b);
 }
 
+void vault_leave_body(struct vault_batch *b, uint64_t body)
+{
+    struct staged_body *s = calloc(1, sizeof *s);
+    if (!s) { /* the next start finds it */
+        vault_note(b, STATUS_NO_MEMORY);
+        return;
+    }
+    *s = (struct staged_body){
+        .next = b->staged, .body = body, .touched = true, .lost = true, .ended = true};
+    b->staged = s;
+}
+
 static struct staged_body *new_staged(struct vault_batch *b, void *owner, uint64_t number)
 {
     struct staged_body *s = calloc(1, sizeof *s);
@@ -259,6 +271,7 @@ enum { TRACE_ID_SIZE_MAX = 64, PREFIX_SIZE_MAX = 4096 };
 struct acceptance {
     struct vault_batch *b;
     const struct ipc_accept_in *in;
+    struct str prefix; /* of what goes to other servers */
     struct email_new email;
     struct ipc_accept_result *results;
     struct account_email *emails; /* room for all deliveries */
@@ -295,7 +308,9 @@ static size_t count_deliveries(const struct ipc_accept_in *in)
 static enum status_code check_recipient(struct acceptance *a, size_t number)
 {
     const struct ipc_accept_recipient *r = &a->in->recipients[number];
-    enum status_code status = r->deliveries_count > 0 ? STATUS_OK : STATUS_INVALID;
+    enum status_code status = vault_check_relays(r);
+    if (r->deliveries_count + r->relays_count == 0)
+        status = STATUS_INVALID;
     if (r->key.len != 0 && r->key.len != CHUNK_HASH_SIZE)
         status = STATUS_INVALID;
     for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++) {
@@ -312,7 +327,7 @@ static enum status_code check_accept(struct acceptance *a)
 {
     const struct ipc_accept_in *in = a->in;
     enum status_code status = vault_check_body(a->b, a->owner, &in->email);
-    if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id))
+    if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id) || !is_prefix(a->prefix))
         status = STATUS_INVALID;
     for (size_t i = 0; i < in->recipients_count; i++) {
         a->results[i].status = check_recipient(a, i);
@@ -322,6 +337,13 @@ static enum status_code check_accept(struct acceptance *a)
     return status;
 }
 
+/* Stored once, whoever gets it. */
+static enum status_code take_body(struct acceptance *a)
+{
+    return a->email.body == 0 ? vault_take_body(a->b, a->owner, &a->in->email, &a->email.body)
+                              : STATUS_OK;
+}
+
 static enum status_code email_of(struct acceptance *a, uint64_t account, uint64_t *ret_email)
 {
     for (size_t i = 0; i < a->email_count; i++)
@@ -329,9 +351,7 @@ static enum status_code email_of(struct acceptance *a, uint64_t account, uint64_
             *ret_email = a->emails[i].email;
             return STATUS_OK;
         }
-    enum status_code status = STATUS_OK;
-    if (a->email.body == 0)
-        status = vault_take_body(a->b, a->owner, &a->in->email, &a->email.body);
+    enum status_code status = take_body(a);
     a->email.account = account;
     if (status == STATUS_OK)
         status = email_insert(&a->b->writer, &a->email, ret_email);
@@ -393,7 +413,7 @@ static enum status_code accept_recipient(struct acceptance *a, size_t number)
 
 enum { TRACE_VALUE_SIZE = 320, TRACE_SIZE = 32 * 1024 };
 
-static void trace_value(struct buf *out, const char *key, struct text value)
+void vault_trace_value(struct buf *out, const char *key, struct text value)
 {
     if (str_empty(text_peek(value)))
         return;
@@ -407,13 +427,14 @@ static enum status_code trace_accept(struct acceptance *a)
     struct buf words;
     buf_init(&words, TRACE_SIZE);
     buf_printf(&words, "size=%llu", (unsigned long long)in->email.size);
-    trace_value(&words, "from", in->reverse_path);
-    trace_value(&words, "helo", in->helo);
-    trace_value(&words, "peer", text_from(in->peer));
-    trace_value(&words, "tls", text_from(in->tls));
-    trace_value(&words, "message-id", in->email.message_id);
+    vault_trace_value(&words, "from", in->reverse_path);
+    vault_trace_value(&words, "helo", in->helo);
+    vault_trace_value(&words, "peer", text_from(in->peer));
+    vault_trace_value(&words, "tls", text_from(in->tls));
+    vault_trace_value(&words, "message-id", in->email.message_id);
     for (size_t i = 0; i < in->recipients_count; i++)
-        trace_value(&words, a->results[i].again ? "again" : "to", in->recipients[i].recipient);
+        vault_trace_value(&words, a->results[i].again ? "again" : "to",
+                          in->recipients[i].recipient);
     /* A thousand recipients do not fit; those that do are told. */
     enum status_code status = trace_add(&a->b->writer, in->trace_id, in->received_at_ms,
                                         STR("accepted"), text_from(buf_str(&words)));
@@ -421,11 +442,22 @@ static enum status_code trace_accept(struct acceptance *a)
     return status;
 }
 
+/* The rows of all recipients for other servers: one commit with the mailboxes. */
+static enum status_code enqueue(struct acceptance *a)
+{
+    enum status_code status = take_body(a);
+    struct vault_outgoing o = {
+        .in = a->in, .results = a->results, .prefix = a->prefix, .body = a->email.body};
+    return status == STATUS_OK ? vault_enqueue(a->b, &o) : status;
+}
+
 static enum status_code accept_all(struct acceptance *a)
 {
     enum status_code status = STATUS_OK;
     for (size_t i = 0; status == STATUS_OK && i < a->in->recipients_count; i++)
         status = accept_recipient(a, i);
+    if (status == STATUS_OK && vault_wants_outgoing(a->in, a->results))
+        status = enqueue(a);
     return status == STATUS_OK ? trace_accept(a) : status;
 }
 
@@ -458,25 +490,34 @@ static void count_accepted(struct acceptance *a)
     }
 }
 
+enum status_code vault_accept_message(struct vault_batch *b, void *owner,
+                                      const struct ipc_accept_in *in, struct str prefix,
+                                      struct ipc_accept_result **ret_results)
+{
+    struct acceptance a = {.b = b, .in = in, .prefix = prefix, .owner = owner};
+    a.email = vault_email(&in->email, in->trace_id, in->received_at_ms);
+    a.results = arena_alloc_array(&b->results, in->recipients_count + 1, sizeof *a.results);
+    a.emails = arena_alloc_array(&b->results, count_deliveries(in) + 1, sizeof *a.emails);
+    enum status_code status = a.results && a.emails ? accept(&a) : STATUS_NO_MEMORY;
+    if (b->careful == 0)
+        vault_note(b, status);
+    if (status == STATUS_OK)
+        count_accepted(&a);
+    else
+        vault_unuse_body(b, owner, in->email.body);
+    *ret_results = a.results;
+    return status;
+}
+
 void vault_accept(struct vault_batch *b, struct vault_ticket t, const struct ipc_accept_in *in)
 {
     struct vault_reply reply = {.ticket = t, .type = IPC_ACCEPT};
     if (vault_batch_begin(b, true)) {
-        struct acceptance a = {.b = b, .in = in, .owner = t.owner};
-        a.email = vault_email(&in->email, in->trace_id, in->received_at_ms);
-        a.results = arena_alloc_array(&b->results, in->recipients_count + 1, sizeof *a.results);
-        a.emails = arena_alloc_array(&b->results, count_deliveries(in) + 1, sizeof *a.emails);
-        enum status_code status = a.results && a.emails ? accept(&a) : STATUS_NO_MEMORY;
-        if (b->careful == 0)
-            vault_note(b, status);
-        if (status == STATUS_OK)
-            count_accepted(&a);
-        else
-            vault_unuse_body(b, t.owner, in->email.body);
-        reply.accept = (struct ipc_accept_out){
-            .status = status, .results = a.results, .results_count = in->recipients_count};
-        if (!a.results)
-            reply.accept.results_count = 0;
+        struct ipc_accept_result *results = NULL;
+        enum status_code status = vault_accept_message(b, t.owner, in, STR(""), &results);
+        reply.accept = (struct ipc_accept_out){.status = status,
+                                               .results = results,
+                                               .results_count = results ? in->recipients_count : 0};
     }
     /* Used or not, the body has had its turn. */
     vault_drop_body(b, t.owner, in->email.body);

@@ -35,6 +35,8 @@ enum status_code vault_batch_open(const char *path, const char *vfs, struct vaul
     enum status_code status = db_open_vfs(path, DB_WRITE, vfs, &b->writer.db, d);
     if (status == STATUS_OK)
         status = writer_remove_staged(&b->writer);
+    if (status == STATUS_OK)
+        status = vault_queue_open(&b->queue, b->writer.db);
     if (status != STATUS_OK) {
         vault_batch_close(b);
         return status;
@@ -53,6 +55,7 @@ void vault_batch_close(struct vault_batch *b)
     arena_reset(&b->results);
     buf_release(&b->replies);
     buf_release(&b->changes);
+    vault_queue_close(&b->queue);
     for (struct staged_body *s = b->staged, *next; s; s = next) {
         next = s->next;
         free(s);
@@ -97,7 +100,16 @@ static void forget_results(struct vault_batch *b)
     b->replied = 0;
     buf_clear(&b->changes);
     b->told = false;
+    buf_clear(&b->queue.held);
+    b->queue.held_told = 0;
     arena_reset(&b->results);
+}
+
+void vault_batch_gather(struct vault_batch *b)
+{
+    if (!b->gathering)
+        forget_results(b);
+    b->gathering = true;
 }
 
 bool vault_batch_begin(struct vault_batch *b, bool urgent)
@@ -107,7 +119,7 @@ bool vault_batch_begin(struct vault_batch *b, bool urgent)
     b->urgent = b->urgent || urgent;
     if (b->open)
         return true;
-    forget_results(b);
+    vault_batch_gather(b);
     enum status_code status = writer_begin(&b->writer);
     if (status == STATUS_OK)
         b->open = true;
@@ -179,7 +191,8 @@ bool vault_batch_changes(struct vault_batch *b, struct ipc_changed_in *ret_chang
 
 bool vault_batch_pending(const struct vault_batch *b)
 {
-    return b->open || b->failure != STATUS_OK || b->put_off || vault_has_lost(b);
+    return b->gathering || b->failure != STATUS_OK || b->put_off || vault_has_lost(b) ||
+           vault_has_stale(b);
 }
 
 bool vault_batch_full(const struct vault_batch *b)
@@ -191,7 +204,7 @@ bool vault_batch_full(const struct vault_batch *b)
 bool vault_batch_lazy(const struct vault_batch *b)
 {
     return b->open && !b->urgent && b->failure == STATUS_OK && b->replies.len == 0 && !b->put_off &&
-           !vault_has_lost(b);
+           b->queue.asks.len == 0 && !vault_has_lost(b);
 }
 
 /* Every request of a doomed batch gets the batch's failure, and nothing else. */
@@ -207,8 +220,10 @@ static void undo(struct vault_batch *b, enum status_code failure)
 {
     writer_rollback(&b->writer);
     buf_clear(&b->changes);
+    buf_clear(&b->queue.held);
     fail_replies(b, failure);
     vault_settle_bodies(b, false);
+    vault_queue_settle(b, false);
     b->numbers.failed_batches++;
     /* A full disk is everybody's; the rest may be the fault of one message or one page. */
     b->careful = failure == STATUS_DISK_FULL ? 0 : CAREFUL_BATCHES;
@@ -220,6 +235,7 @@ static bool commit(struct vault_batch *b)
     if (status == STATUS_OK) {
         b->numbers.commits++;
         vault_settle_bodies(b, true);
+        vault_queue_settle(b, true);
         if (b->careful > 0)
             b->careful--;
         return true;
@@ -236,6 +252,8 @@ bool vault_batch_commit(struct vault_batch *b)
         vault_take_up(b);
     if (vault_has_lost(b) && vault_batch_begin(b, false))
         vault_remove_lost(b);
+    if (vault_has_stale(b) && vault_batch_begin(b, false))
+        vault_settle_stale(b);
     bool alive = true;
     if (b->failure != STATUS_OK)
         undo(b, b->failure);
@@ -245,6 +263,9 @@ bool vault_batch_commit(struct vault_batch *b)
     b->urgent = false;
     b->failure = STATUS_OK;
     b->work = 0;
+    if (alive)
+        vault_serve_asks(b);
+    b->gathering = false;
     return alive;
 }
 
@@ -265,6 +286,7 @@ void vault_owner_gone(struct vault_batch *b, void *owner)
             s->ended = true;
             s->lost = true;
         }
+    vault_courier_gone(&b->queue, owner);
 }
 
 /* ---- Beside the batches ------------------------------------------------------------------------
@@ -278,6 +300,10 @@ enum status_code vault_purge(struct vault_batch *b, int64_t wall_ms, int64_t ret
     if (status != STATUS_OK)
         return status;
     status = purge_slice(&b->writer, wall_ms, retention_ms, ret_more);
+    if (status == STATUS_OK && b->queue.clock_runs)
+        status = queue_clock_note(&b->writer, b->queue.clock_ms, b->queue.now.wall_ms);
+    /* A destination may have gone. */
+    vault_queue_forget(b);
     if (status == STATUS_OK)
         return writer_commit(&b->writer);
     writer_rollback(&b->writer);

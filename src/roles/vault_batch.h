@@ -35,6 +35,21 @@ MUST_USE enum status_code vault_batch_open(const char *path, const char *vfs,
                                            struct vault_batch **ret_batch, struct diag *d);
 void vault_batch_close(struct vault_batch *b);
 
+/*
+ * What time it is: for the requests that follow, and for the leases that the next commit grants.
+ * The queue's clock (store/queue_clock.h) starts with the first.
+ */
+void vault_batch_at(struct vault_batch *b, struct now now);
+
+/* Of the configuration; they count from the next request on. */
+struct vault_settings {
+    uint64_t recipients_per_day; /* of an account, elsewhere; more are held. 0: no limit */
+    int64_t lifetime_ms;         /* then what waits is bounced */
+    int64_t delay_notice_ms;     /* then its sender is told, where it asked to be */
+};
+
+void vault_batch_set(struct vault_batch *b, const struct vault_settings *settings);
+
 /* Who asked: `owner` is the channel (or what stands for it), for body_chunk's numbers too. */
 struct vault_ticket {
     void *owner;
@@ -94,6 +109,20 @@ void vault_alias_set(struct vault_batch *b, struct vault_ticket t,
                      const struct ipc_alias_set_in *in);
 
 /*
+ * The queue (ipc.table has the rules). A courier is its owner: its leases end with
+ * vault_owner_gone. What only reads is answered with the batch, from what is committed by then.
+ */
+void vault_resume(struct vault_batch *b, struct vault_ticket t, const struct ipc_resume_in *in);
+void vault_lease(struct vault_batch *b, struct vault_ticket t, const struct ipc_lease_in *in);
+void vault_outcomes(struct vault_batch *b, struct vault_ticket t, const struct ipc_outcomes_in *in);
+void vault_outgoing_chunks(struct vault_batch *b, struct vault_ticket t,
+                           const struct ipc_outgoing_chunks_in *in);
+void vault_sts_get(struct vault_batch *b, struct vault_ticket t, const struct ipc_sts_get_in *in);
+void vault_sts_set(struct vault_batch *b, struct vault_ticket t, const struct ipc_sts_set_in *in);
+void vault_queue_change(struct vault_batch *b, struct vault_ticket t,
+                        const struct ipc_queue_change_in *in);
+
+/*
  * Removes for good what is due (of what was expunged, after retention_ms); *ret_more: there is
  * more. Commits by itself, between batches; a failure that vault_batch_commit would have reported
  * as false is STATUS_IO here.
@@ -149,11 +178,33 @@ struct vault_reply {
         struct ipc_address_add_out address_add;
         struct ipc_address_remove_out address_remove;
         struct ipc_alias_set_out alias_set;
+        struct ipc_resume_out resume;
+        struct ipc_lease_out lease;
+        struct ipc_outcomes_out outcomes;
+        struct ipc_outgoing_chunks_out outgoing_chunks;
+        struct ipc_sts_get_out sts_get;
+        struct ipc_sts_set_out sts_set;
+        struct ipc_queue_change_out queue_change;
     };
 };
 
 /* The next reply of the committed batch; its bytes are borrowed until the next request. */
 bool vault_batch_reply(struct vault_batch *b, struct vault_reply *ret_reply);
+
+/* A courier that must hear of rows that became due, once for each; after the replies. */
+bool vault_batch_ready(struct vault_batch *b, void **ret_owner,
+                       struct ipc_queue_ready_in *ret_ready);
+
+/* A message that is held because its account has sent too much today: words for the log. */
+struct vault_held {
+    struct str trace_id;
+    uint64_t account;
+    uint64_t recipients; /* of the day so far */
+    uint64_t limit;
+};
+
+/* The next of the committed batch. */
+bool vault_batch_held(struct vault_batch *b, struct vault_held *ret_held);
 
 /* ---- The WAL -----------------------------------------------------------------------------------
  */
@@ -177,6 +228,13 @@ struct vault_numbers {
     uint64_t recipients;     /* delivered to */
     uint64_t recognised;     /* recipients recognised as sent again */
     uint64_t put_off;        /* long requests that waited for a later transaction */
+    uint64_t queued;         /* recipients that joined the queue */
+    uint64_t relayed;        /* those that the next server took */
+    uint64_t deferred;       /* attempts that failed for now */
+    uint64_t bounced;        /* those that failed for good */
+    uint64_t waiting;        /* rows of the queue */
+    uint64_t held;           /* those of them that are held */
+    uint64_t leased;         /* those that couriers have */
 };
 
 const struct vault_numbers *vault_batch_numbers(const struct vault_batch *b);

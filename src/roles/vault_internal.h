@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "roles/vault_batch.h"
+#include "roles/vault_queue.h"
 #include "store/write.h"
 
 /* What the files of the vault's batch share (vault_batch.c, _accept, _mailbox, _directory). */
@@ -40,6 +41,7 @@ struct put_off {
 
 struct vault_batch {
     struct writer writer;
+    bool gathering;           /* requests have come since the last commit */
     bool open;                /* a transaction is */
     bool urgent;              /* somebody waits for it */
     enum status_code failure; /* the environment's; the transaction is doomed */
@@ -56,7 +58,11 @@ struct vault_batch {
     struct put_off *put_off;
     struct put_off **put_off_end;
     struct vault_numbers numbers;
+    struct vault_queue queue;
 };
+
+/* The first request of a batch: the results of the batch before are not needed any more. */
+void vault_batch_gather(struct vault_batch *b);
 
 /*
  * True: the request may be done; a transaction is open. False: the batch is doomed already. urgent:
@@ -104,6 +110,17 @@ void vault_drop_body(struct vault_batch *b, void *owner, uint64_t number);
 
 /* The request that took it was undone by itself. */
 void vault_unuse_body(struct vault_batch *b, void *owner, uint64_t number);
+
+/* Chunks of a body that nothing needs are removed in the batches that follow. */
+void vault_leave_body(struct vault_batch *b, uint64_t body);
+
+/*
+ * A message as vault_accept takes it, in the open transaction; prefix: in front of what goes to
+ * other servers. *ret_results: of the batch's memory, NULL where there is none.
+ */
+MUST_USE enum status_code vault_accept_message(struct vault_batch *b, void *owner,
+                                               const struct ipc_accept_in *in, struct str prefix,
+                                               struct ipc_accept_result **ret_results);
 
 bool vault_is_trace_id(struct str id);
 

@@ -74,6 +74,14 @@ MUST_USE enum status_code read_queue(struct db *db, const struct queue_selection
 /* What the queue's clock shows when the wall's shows wall_ms: clock_ms above and below. */
 MUST_USE enum status_code read_queue_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms);
 
+/* The last note of the clock; zeros before the first. */
+struct queue_note {
+    int64_t clock_ms;
+    int64_t wall_ms;
+};
+
+MUST_USE enum status_code read_queue_note(struct db *db, struct queue_note *ret_note);
+
 /* Rows that wait, and those among them that an operator (or a limit) holds. */
 struct queue_numbers {
     uint64_t waiting;
@@ -125,7 +133,8 @@ struct sts_record {
 MUST_USE enum status_code read_sts_policy(struct db *db, struct str domain, struct arena *a,
                                           struct sts_record *ret_record);
 
-/* For reports as of TLSRPT. policy_type: 0 no-policy-found, 1 tlsa, 2 sts. result: empty for success. */
+/* For reports as of TLSRPT. policy_type: 0 no-policy-found, 1 tlsa, 2 sts. result: empty for
+ * success. */
 struct tls_result_row {
     struct str domain;
     uint8_t policy_type;

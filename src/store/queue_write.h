@@ -68,6 +68,9 @@ MUST_USE enum status_code waiting_remove(struct writer *w, uint64_t id, bool *re
 MUST_USE enum status_code outgoing_end(struct writer *w, uint64_t outgoing, uint64_t body,
                                        uint64_t size, bool *ret_left);
 
+/* A message's body; STATUS_NOT_FOUND: it is gone. */
+MUST_USE enum status_code outgoing_body(struct db *db, uint64_t outgoing, uint64_t *ret_body);
+
 /* What an attempt came to. */
 struct attempt {
     int64_t at_wall_ms;
@@ -134,6 +137,9 @@ MUST_USE enum status_code queue_scan_end(struct queue_scan *s);
 /* The earliest attention_ms after that time; INT64_MAX: none. */
 MUST_USE enum status_code queue_next_attention(struct db *db, int64_t after_ms, int64_t *ret_ms);
 
+/* How many chunks a body has. */
+MUST_USE enum status_code queue_chunk_count(struct db *db, uint64_t body, uint32_t *ret_count);
+
 /* Chunks of a body from `first` on, until `size_max` octets or the end, in the arena. */
 MUST_USE enum status_code queue_chunks(struct db *db, uint64_t body, uint32_t first,
                                        size_t size_max, struct arena *a,
@@ -180,6 +186,10 @@ bool destination_scan_next(struct queue_scan *s, struct destination_state *ret_s
 /* STATUS_NOT_FOUND: there is none. */
 MUST_USE enum status_code destination_find(struct db *db, uint64_t destination,
                                            struct destination_state *ret_state);
+
+/* It is due at that time at the latest, whatever trouble there was. */
+MUST_USE enum status_code destination_hurry(struct writer *w, uint64_t destination, int64_t due_ms,
+                                            struct destination_state *ret_state);
 
 /* The due_ms of its first row that is not held; INT64_MAX: none. */
 MUST_USE enum status_code destination_first_due(struct db *db, uint64_t destination,

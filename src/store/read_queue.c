@@ -113,15 +113,23 @@ enum status_code read_queue(struct db *db, const struct queue_selection *selecti
     return status;
 }
 
-/* Both notes, as the vault made them last; zeros before the first. */
-enum status_code read_queue_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms)
+enum status_code read_queue_note(struct db *db, struct queue_note *ret_note)
 {
     struct query *q =
         db_query(db, "SELECT coalesce((SELECT value FROM meta WHERE name = 'queue_ms'), 0), "
                      "coalesce((SELECT value FROM meta WHERE name = 'queue_wall_ms'), 0)");
     if (query_next(q))
-        *ret_clock_ms = queue_clock_after(query_int(q, 0), query_int(q, 1), wall_ms);
+        *ret_note = (struct queue_note){query_int(q, 0), query_int(q, 1)};
     return query_end(q);
+}
+
+enum status_code read_queue_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms)
+{
+    struct queue_note note = {0};
+    enum status_code status = read_queue_note(db, &note);
+    if (status == STATUS_OK)
+        *ret_clock_ms = queue_clock_after(note.clock_ms, note.wall_ms, wall_ms);
+    return status;
 }
 
 enum status_code read_queue_numbers(struct db *db, struct queue_numbers *ret_numbers)

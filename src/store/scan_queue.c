@@ -129,6 +129,25 @@ enum status_code queue_next_attention(struct db *db, int64_t after_ms, int64_t *
     return one_time(q, ret_ms);
 }
 
+enum status_code outgoing_body(struct db *db, uint64_t outgoing, uint64_t *ret_body)
+{
+    struct query *q = db_query(db, "SELECT body FROM outgoing WHERE id = $id");
+    query_bind_int(q, "$id", (int64_t)outgoing);
+    bool found = query_next(q);
+    if (found)
+        *ret_body = (uint64_t)query_int(q, 0);
+    return row_status(query_end(q), found ? STATUS_OK : STATUS_NOT_FOUND);
+}
+
+enum status_code queue_chunk_count(struct db *db, uint64_t body, uint32_t *ret_count)
+{
+    struct query *q = db_query(db, "SELECT count(*) FROM chunk WHERE id BETWEEN $first AND $last");
+    query_bind_int(q, "$first", (int64_t)chunk_id(body, 0));
+    query_bind_int(q, "$last", (int64_t)chunk_id(body, BODY_CHUNKS_MAX - 1));
+    *ret_count = query_next(q) ? (uint32_t)query_int(q, 0) : 0;
+    return query_end(q);
+}
+
 static struct body_chunk chunk_row(const struct query *q, struct arena *a, enum status_code *status)
 {
     return (struct body_chunk){.codec = (uint8_t)query_int(q, 0),

@@ -241,6 +241,17 @@ enum status_code destination_wanted(struct writer *w, uint64_t destination, int6
     return returned_state(q, destination, ret_state);
 }
 
+enum status_code destination_hurry(struct writer *w, uint64_t destination, int64_t due_ms,
+                                   struct destination_state *ret_state)
+{
+    struct query *q =
+        db_query(w->db, "UPDATE destination SET due_ms = min(coalesce(due_ms, $due_ms), $due_ms) "
+                        "WHERE id = $id RETURNING trouble, due_ms");
+    query_bind_int(q, "$id", (int64_t)destination);
+    query_bind_int(q, "$due_ms", due_ms);
+    return returned_state(q, destination, ret_state);
+}
+
 static void bind_due(struct query *q, int64_t due_ms)
 {
     if (due_ms == INT64_MAX)

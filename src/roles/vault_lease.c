@@ -1,0 +1,758 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bug.h"
+#include "base/limits.h"
+#include "roles/vault_internal.h"
+
+enum {
+    LEASE_SIZE = 1024 * 1024, /* of a reply, about: far below what a frame takes */
+    CHUNKS_SIZE = 512 * 1024, /* of a reply to outgoing_chunks */
+    SMALL_SIZE = 128 * 1024,  /* bodies up to here travel with their job */
+    JOB_SIZE = 400,           /* about what a job and a recipient add */
+    JOB_RECIPIENTS_MAX = 1000,
+    JOBS_MAX = 16384,
+    ATTENTION_MAX = 100, /* jobs of a reply that need attention: they have no destination's turn */
+    TASK_EXPIRED = 2,
+    TASK_LATE = 4,
+};
+
+/* ---- What is out -------------------------------------------------------------------------------
+ */
+
+static size_t lease_slot(uint64_t id)
+{
+    return id * 0x9E3779B97F4A7C15u >> 32 & (LEASE_SLOTS - 1);
+}
+
+static size_t active_slot(uint64_t id)
+{
+    return id * 0x9E3779B97F4A7C15u >> 32 & (ACTIVE_SLOTS - 1);
+}
+
+struct lease *vault_lease_find(struct vault_queue *q, uint64_t id)
+{
+    struct lease *l = q->leases[lease_slot(id)];
+    while (l && l->id != id)
+        l = l->next;
+    return l;
+}
+
+void vault_lease_drop(struct vault_queue *q, struct lease *lease)
+{
+    struct lease **at = &q->leases[lease_slot(lease->id)];
+    while (*at != lease)
+        at = &(*at)->next;
+    *at = lease->next;
+    q->lease_count--;
+    free(lease);
+}
+
+struct active *vault_active_find(struct vault_queue *q, uint64_t destination)
+{
+    struct active *a = q->actives[active_slot(destination)];
+    while (a && a->id != destination)
+        a = a->next;
+    return a;
+}
+
+void vault_active_drop(struct vault_queue *q, struct active *active)
+{
+    struct active **at = &q->actives[active_slot(active->id)];
+    while (*at != active)
+        at = &(*at)->next;
+    *at = active->next;
+    free(active);
+}
+
+struct vault_courier *vault_courier_find(struct vault_queue *q, void *owner)
+{
+    struct vault_courier *c = q->couriers;
+    while (c && c->owner != owner)
+        c = c->next;
+    return c;
+}
+
+static struct lease *lease_row(struct vault_queue *q, void *owner, const struct queue_found *f)
+{
+    struct str trace = f->message.trace_id, recipient = text_peek(f->row.recipient);
+    struct lease *l = malloc(sizeof *l + trace.len + recipient.len);
+    if (!l)
+        return NULL;
+    *l = (struct lease){.next = q->leases[lease_slot(f->row.id)],
+                        .owner = owner,
+                        .id = f->row.id,
+                        .outgoing = f->message.id,
+                        .body = f->message.body,
+                        .size = f->message.size,
+                        .destination = f->row.destination,
+                        .due_ms = f->row.due_ms,
+                        .attention_ms = f->row.attention_ms,
+                        .expires_ms = f->message.expires_ms,
+                        .lane = f->row.lane,
+                        .task = f->row.task,
+                        .trace_len = (uint16_t)trace.len,
+                        .recipient_len = (uint16_t)recipient.len};
+    memcpy(l->bytes, trace.ptr, trace.len);
+    memcpy(l->bytes + trace.len, recipient.ptr, recipient.len);
+    q->leases[lease_slot(l->id)] = l;
+    q->lease_count++;
+    return l;
+}
+
+static struct active *begin_active(struct vault_queue *q, void *owner, uint64_t destination)
+{
+    struct active *a = calloc(1, sizeof *a);
+    if (!a)
+        return NULL;
+    a->owner = owner;
+    a->id = destination;
+    a->next_due_ms = INT64_MAX;
+    a->next = q->actives[active_slot(destination)];
+    q->actives[active_slot(destination)] = a;
+    return a;
+}
+
+static void drop_leases(struct vault_queue *q, const void *owner)
+{
+    for (size_t i = 0; i < LEASE_SLOTS; i++)
+        for (struct lease *l = q->leases[i], *next; l; l = next) {
+            next = l->next;
+            if (l->owner != owner)
+                continue;
+            l->owner = NULL;
+            if (!l->settled)
+                vault_lease_drop(q, l);
+        }
+}
+
+static void drop_actives(struct vault_queue *q, const void *owner)
+{
+    for (size_t i = 0; i < ACTIVE_SLOTS; i++)
+        for (struct active *a = q->actives[i], *next; a; a = next) {
+            next = a->next;
+            if (a->owner == owner)
+                vault_active_drop(q, a);
+        }
+}
+
+/* All it had is due again, wherever the search has come to. */
+void vault_courier_gone(struct vault_queue *q, void *owner)
+{
+    struct vault_courier **at = &q->couriers, *c;
+    while (*at && (*at)->owner != owner)
+        at = &(*at)->next;
+    c = *at;
+    if (!c)
+        return;
+    *at = c->next;
+    buf_release(&c->ready);
+    buf_release(&c->telling);
+    free(c);
+    drop_leases(q, owner);
+    drop_actives(q, owner);
+    q->fresh[0] = q->fresh[1] = q->attention = (struct queue_place){0};
+    q->promised_ms = 0;
+    for (c = q->couriers; c; c = c->next)
+        c->fresh = true;
+}
+
+/* ---- A lease -----------------------------------------------------------------------------------
+ */
+
+struct leasing {
+    struct vault_batch *b;
+    struct vault_courier *courier;
+    struct buf jobs;  /* struct ipc_job */
+    struct buf begun; /* struct ipc_begun */
+    size_t size;
+    bool full; /* the reply is */
+    bool more; /* of what was asked for there may be more */
+    enum status_code status;
+};
+
+static bool is_full(struct leasing *l)
+{
+    if (l->size >= LEASE_SIZE || l->b->queue.lease_count >= LIMIT_QUEUE_LEASES)
+        l->full = l->more = true;
+    return l->full || l->status != STATUS_OK;
+}
+
+static struct str keep(struct leasing *l, struct str bytes)
+{
+    struct str copy = {NULL, 0};
+    if (!str_empty(bytes) && !arena_dup(&l->b->results, bytes, &copy))
+        l->status = STATUS_NO_MEMORY;
+    l->size += bytes.len;
+    return copy;
+}
+
+static struct text keep_text(struct leasing *l, struct text text)
+{
+    return text_from(keep(l, text_peek(text)));
+}
+
+static uint8_t task_of(const struct queue_found *f, int64_t clock_ms, bool attention)
+{
+    if (f->row.task != 0)
+        return f->row.task;
+    if (clock_ms >= f->message.expires_ms)
+        return TASK_EXPIRED;
+    return attention ? TASK_LATE : 0;
+}
+
+static void add_recipient(struct leasing *l, struct buf *recipients, const struct queue_found *f,
+                          bool attention)
+{
+    int64_t clock_ms = l->b->queue.clock_ms;
+    struct lease *lease = lease_row(&l->b->queue, l->courier->owner, f);
+    if (!lease) {
+        l->status = STATUS_NO_MEMORY;
+        return;
+    }
+    lease->task = task_of(f, clock_ms, attention);
+    struct ipc_job_recipient r = {.id = f->row.id,
+                                  .recipient = keep_text(l, f->row.recipient),
+                                  .notify = f->row.notify,
+                                  .orcpt = keep_text(l, f->row.orcpt),
+                                  .task = lease->task,
+                                  .attempts = f->row.attempts,
+                                  .age_ms = clock_ms - f->message.created_ms,
+                                  .remaining_ms = f->message.expires_ms - clock_ms,
+                                  .last_words = keep_text(l, f->row.last_words),
+                                  .last_status = keep(l, f->row.last_status),
+                                  .last_remote = keep_text(l, f->row.last_remote)};
+    l->size += JOB_SIZE;
+    if (!buf_append(recipients, &r, sizeof r))
+        l->status = STATUS_NO_MEMORY;
+}
+
+static struct ipc_job job_of(struct leasing *l, const struct queue_found *f)
+{
+    const struct outgoing_row *m = &f->message;
+    int64_t clock_ms = l->b->queue.clock_ms;
+    return (struct ipc_job){.message = m->id,
+                            .destination = f->row.destination,
+                            .trace_id = keep(l, m->trace_id),
+                            .sender = keep_text(l, m->sender),
+                            .account = m->account,
+                            .size = m->size,
+                            .received_at_ms = m->received_ms,
+                            .prefix = keep(l, m->prefix),
+                            .envelope = {.envid = keep_text(l, m->envid),
+                                         .ret = m->ret,
+                                         .body = m->body_type,
+                                         .utf8 = m->utf8,
+                                         .requiretls = m->requiretls,
+                                         .by_mode = m->by_mode,
+                                         .by_trace = m->by_trace,
+                                         .by_ms = m->by_mode ? m->by_ms - clock_ms : 0,
+                                         .priority = m->priority}};
+}
+
+static enum status_code chunks_of(struct vault_batch *b, uint64_t body, uint32_t first,
+                                  size_t size_max, const struct ipc_chunk **ret_chunks,
+                                  size_t *ret_count)
+{
+    struct body_chunk *stored = NULL;
+    size_t count = 0;
+    enum status_code status =
+        queue_chunks(b->writer.db, body, first, size_max, &b->results, &stored, &count);
+    struct ipc_chunk *chunks = arena_alloc_array(&b->results, count + 1, sizeof *chunks);
+    if (status == STATUS_OK && !chunks)
+        status = STATUS_NO_MEMORY;
+    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+        chunks[i] = (struct ipc_chunk){stored[i].codec, stored[i].key_id, stored[i].plain_size,
+                                       stored[i].hash, stored[i].data};
+    if (status == STATUS_OK) {
+        *ret_chunks = chunks;
+        *ret_count = count;
+    }
+    return status;
+}
+
+static void add_body(struct leasing *l, struct ipc_job *job, uint64_t body)
+{
+    if (job->size > SMALL_SIZE) {
+        l->status = queue_chunk_count(l->b->writer.db, body, &job->chunk_count);
+        return;
+    }
+    l->status = chunks_of(l->b, body, 0, SIZE_MAX, &job->chunks, &job->chunks_count);
+    job->chunk_count = (uint32_t)job->chunks_count;
+    for (size_t i = 0; l->status == STATUS_OK && i < job->chunks_count; i++)
+        l->size += job->chunks[i].data.len + job->chunks[i].hash.len;
+}
+
+/* What is behind the recipients of a job is the same for all of them. */
+static void end_job(struct leasing *l, struct ipc_job *job, uint64_t body, struct buf *recipients)
+{
+    struct ipc_job_recipient *list = arena_alloc(&l->b->results, recipients->len + 1);
+    if (list)
+        memcpy(list, recipients->ptr, recipients->len);
+    else
+        l->status = STATUS_NO_MEMORY;
+    job->recipients = list;
+    job->recipients_count = recipients->len / sizeof *list;
+    buf_clear(recipients);
+    if (l->status == STATUS_OK)
+        add_body(l, job, body);
+    if (l->status == STATUS_OK && !buf_append(&l->jobs, job, sizeof *job))
+        l->status = STATUS_NO_MEMORY;
+}
+
+/* ---- The lanes of a destination ----------------------------------------------------------------
+ */
+
+struct lane_scan {
+    struct queue_scan scan;
+    struct queue_found found; /* the row that is next, where there is one */
+    bool open, has, ended;
+};
+
+struct visit {
+    struct leasing *l;
+    struct active *active;
+    struct lane_scan lanes[LANES];
+    struct buf recipients;
+    bool leased; /* met a row that is out already */
+};
+
+static void pass(struct visit *v, int lane, const struct waiting_row *row)
+{
+    v->active->lanes[lane] = (struct queue_place){row->due_ms, row->id};
+    v->lanes[lane].has = false;
+}
+
+/* Is there a row in the lane that may be leased now? */
+static bool peek(struct visit *v, int lane)
+{
+    struct lane_scan *s = &v->lanes[lane];
+    struct vault_queue *q = &v->l->b->queue;
+    if (!s->open)
+        queue_scan_lane(&s->scan, v->l->b->writer.db, v->active->id, (uint8_t)lane,
+                        v->active->lanes[lane]);
+    s->open = true;
+    while (!s->has && !s->ended) {
+        if (!queue_scan_next(&s->scan, &s->found)) {
+            s->ended = true;
+        } else if (s->found.row.due_ms > q->clock_ms) {
+            if (s->found.row.due_ms < v->active->next_due_ms)
+                v->active->next_due_ms = s->found.row.due_ms;
+            s->ended = true;
+        } else if (vault_lease_find(q, s->found.row.id)) {
+            v->leased = true;
+            pass(v, lane, &s->found.row);
+        } else {
+            s->has = true;
+        }
+    }
+    return s->has;
+}
+
+/* A message and all its recipients that come next to one another. */
+static void take(struct visit *v, int lane)
+{
+    struct lane_scan *s = &v->lanes[lane];
+    struct ipc_job job = job_of(v->l, &s->found);
+    uint64_t body = s->found.message.body;
+    size_t count = 0;
+    do {
+        add_recipient(v->l, &v->recipients, &s->found, false);
+        pass(v, lane, &s->found.row);
+    } while (++count < JOB_RECIPIENTS_MAX && !is_full(v->l) && peek(v, lane) &&
+             s->found.row.outgoing == job.message);
+    end_job(v->l, &job, body, &v->recipients);
+}
+
+/* The lane whose turn it is, or the next that has something; -1: none has. */
+static int choose(struct visit *v)
+{
+    static const uint8_t wheel[] = {0, 1, 0, 2, 0, 1, 0}; /* 4 : 2 : 1 */
+    int lane = wheel[v->active->turn++ % sizeof wheel];
+    if (peek(v, lane))
+        return lane;
+    for (lane = 0; lane < LANES; lane++)
+        if (peek(v, lane))
+            return lane;
+    return -1;
+}
+
+/* Up to so many messages of the destination; *ret_leased: some of its rows are out already. */
+static size_t visit(struct leasing *l, struct active *active, uint32_t messages, bool *ret_leased)
+{
+    struct visit v = {.l = l, .active = active};
+    uint32_t count = 0;
+    buf_init(&v.recipients, JOB_RECIPIENTS_MAX * sizeof(struct ipc_job_recipient));
+    active->next_due_ms = INT64_MAX;
+    while (count < messages && !is_full(l)) {
+        int lane = choose(&v);
+        if (lane < 0)
+            break;
+        take(&v, lane);
+        count++;
+    }
+    for (int i = 0; i < LANES; i++)
+        if (v.lanes[i].open) {
+            enum status_code status = queue_scan_end(&v.lanes[i].scan);
+            if (l->status == STATUS_OK)
+                l->status = status;
+        }
+    buf_release(&v.recipients);
+    *ret_leased = v.leased;
+    return count;
+}
+
+/* ---- What a courier asks for -------------------------------------------------------------------
+ */
+
+/* Rows whose time is over, or whose sender is to be told something, wherever they go. */
+static void lease_attention(struct leasing *l)
+{
+    struct vault_queue *q = &l->b->queue;
+    struct queue_scan scan;
+    struct queue_found f;
+    struct buf recipients;
+    size_t count = 0;
+    buf_init(&recipients, sizeof(struct ipc_job_recipient));
+    queue_scan_attention(&scan, l->b->writer.db, q->attention);
+    while (!is_full(l) && queue_scan_next(&scan, &f) && f.row.attention_ms <= q->clock_ms) {
+        if (count == ATTENTION_MAX) {
+            l->more = true;
+            break;
+        }
+        q->attention = (struct queue_place){f.row.attention_ms, f.row.id};
+        if (vault_lease_find(q, f.row.id))
+            continue;
+        struct ipc_job job = job_of(l, &f);
+        uint64_t body = f.message.body;
+        add_recipient(l, &recipients, &f, true);
+        end_job(l, &job, body, &recipients);
+        count++;
+    }
+    enum status_code status = queue_scan_end(&scan);
+    if (l->status == STATUS_OK)
+        l->status = status;
+    buf_release(&recipients);
+}
+
+static void lease_want(struct leasing *l, const struct ipc_want *want)
+{
+    struct vault_queue *q = &l->b->queue;
+    struct active *active = vault_active_find(q, want->destination);
+    struct destination_state state;
+    bool leased = false;
+    if (!active && destination_find(l->b->writer.db, want->destination, &state) == STATUS_OK)
+        active = begin_active(q, l->courier->owner, want->destination);
+    if (!active || active->owner != l->courier->owner)
+        return;
+    visit(l, active, want->messages, &leased);
+}
+
+/* Nothing is to be had at a destination that was thought due. */
+static void note_idle(struct leasing *l, uint64_t destination, bool leased)
+{
+    int64_t due_ms = INT64_MAX;
+    /* What is out may come back at any time, and will say so itself. */
+    if (leased)
+        return;
+    enum status_code status = destination_first_due(l->b->writer.db, destination, &due_ms);
+    if (status == STATUS_OK && due_ms > l->b->queue.clock_ms)
+        buf_append(&l->b->queue.stale, &destination, sizeof destination);
+}
+
+/* True: there was something to do. */
+static bool begin_destination(struct leasing *l, const struct destination_state *state,
+                              uint32_t messages)
+{
+    struct vault_queue *q = &l->b->queue;
+    bool leased = false;
+    struct active *active = begin_active(q, l->courier->owner, state->id);
+    if (!active) {
+        l->status = STATUS_NO_MEMORY;
+        return false;
+    }
+    if (visit(l, active, messages, &leased) == 0) {
+        vault_active_drop(q, active);
+        if (l->status == STATUS_OK)
+            note_idle(l, state->id, leased);
+        return false;
+    }
+    struct ipc_begun begun = {
+        .destination = state->id, .name = keep(l, state->name), .trouble = state->trouble};
+    if (!buf_append(&l->begun, &begun, sizeof begun))
+        l->status = STATUS_NO_MEMORY;
+    return true;
+}
+
+static void lease_fresh(struct leasing *l, bool trouble, uint32_t wanted, uint32_t messages)
+{
+    struct vault_queue *q = &l->b->queue;
+    struct queue_scan scan;
+    struct destination_state state;
+    if (wanted == 0 || messages == 0)
+        return;
+    destination_scan(&scan, l->b->writer.db, trouble, q->fresh[trouble]);
+    while (!is_full(l) && destination_scan_next(&scan, &state) && state.due_ms <= q->clock_ms) {
+        if (wanted == 0) {
+            l->more = true;
+            break;
+        }
+        struct queue_place here = {state.due_ms, state.id};
+        if (!vault_active_find(q, state.id) && begin_destination(l, &state, messages))
+            wanted--;
+        if (!l->full || vault_active_find(q, state.id))
+            q->fresh[trouble] = here;
+    }
+    enum status_code status = query_end(scan.query);
+    if (l->status == STATUS_OK)
+        l->status = status;
+}
+
+/* When there will be something next that nobody has been told of. */
+static int64_t next_due(struct leasing *l)
+{
+    struct vault_queue *q = &l->b->queue;
+    struct db *db = l->b->writer.db;
+    int64_t due_ms[3] = {INT64_MAX, INT64_MAX, INT64_MAX}, first_ms = INT64_MAX;
+    enum status_code status = queue_next_attention(db, q->clock_ms, &due_ms[0]);
+    for (int i = 0; status == STATUS_OK && i < 2; i++)
+        status = destination_next_due(db, i, q->clock_ms, &due_ms[1 + i]);
+    if (l->status == STATUS_OK)
+        l->status = status;
+    for (int i = 0; i < 3; i++)
+        if (due_ms[i] < first_ms)
+            first_ms = due_ms[i];
+    for (size_t i = 0; i < ACTIVE_SLOTS; i++)
+        for (struct active *a = q->actives[i]; a; a = a->next) {
+            if (a->next_due_ms <= q->clock_ms) {
+                a->next_due_ms = INT64_MAX;
+                vault_active_ready(q, a);
+            } else if (a->next_due_ms < first_ms) {
+                first_ms = a->next_due_ms;
+            }
+        }
+    return first_ms;
+}
+
+static void lease_all(struct leasing *l, const struct ipc_lease_in *in)
+{
+    lease_attention(l);
+    for (size_t i = 0; i < in->wants_count && !is_full(l); i++)
+        lease_want(l, &in->wants[i]);
+    lease_fresh(l, false, in->fresh, in->messages);
+    lease_fresh(l, true, in->troubled, in->messages);
+}
+
+static void fill_lease(struct leasing *l, const struct ipc_lease_in *in,
+                       struct ipc_lease_out *ret_out)
+{
+    struct vault_queue *q = &l->b->queue;
+    l->status = db_snapshot_begin(l->b->writer.db);
+    if (l->status == STATUS_OK) {
+        lease_all(l, in);
+        q->promised_ms = next_due(l);
+        db_snapshot_end(l->b->writer.db);
+    }
+    /* What was leased stays so: it was found in good order, and is in the reply. */
+    struct ipc_job *jobs = arena_alloc(&l->b->results, l->jobs.len + 1);
+    struct ipc_begun *begun = arena_alloc(&l->b->results, l->begun.len + 1);
+    if (!jobs || !begun) {
+        l->status = STATUS_NO_MEMORY;
+        return;
+    }
+    memcpy(jobs, l->jobs.ptr, l->jobs.len);
+    memcpy(begun, l->begun.ptr, l->begun.len);
+    ret_out->jobs = jobs;
+    ret_out->jobs_count = l->jobs.len / sizeof *jobs;
+    ret_out->begun = begun;
+    ret_out->begun_count = l->begun.len / sizeof *begun;
+    if (l->more)
+        ret_out->wait_ms = 0;
+    else
+        ret_out->wait_ms = q->promised_ms == INT64_MAX ? INT64_MAX : q->promised_ms - q->clock_ms;
+}
+
+static struct ipc_lease_out serve_lease(struct vault_batch *b, const struct vault_ask *ask)
+{
+    struct ipc_lease_out out = {.status = STATUS_BUSY, .wait_ms = INT64_MAX};
+    struct leasing l = {.b = b, .courier = vault_courier_find(&b->queue, ask->ticket.owner)};
+    if (!l.courier)
+        return out;
+    l.courier->told = false;
+    buf_init(&l.jobs, JOBS_MAX * sizeof(struct ipc_job));
+    buf_init(&l.begun, JOBS_MAX * sizeof(struct ipc_begun));
+    fill_lease(&l, &ask->lease, &out);
+    out.status = l.status;
+    /* The courier will not know of what it was not given. */
+    if (l.status != STATUS_OK)
+        vault_courier_gone(&b->queue, ask->ticket.owner);
+    buf_release(&l.jobs);
+    buf_release(&l.begun);
+    return out;
+}
+
+/* ---- Bodies, policies --------------------------------------------------------------------------
+ */
+
+/* A courier reads what it was handed, and nothing else. */
+static const struct lease *leased_message(const struct vault_queue *q, const void *owner,
+                                          uint64_t message)
+{
+    for (size_t i = 0; i < LEASE_SLOTS; i++)
+        for (const struct lease *l = q->leases[i]; l; l = l->next)
+            if (l->outgoing == message && l->owner == owner)
+                return l;
+    return NULL;
+}
+
+static struct ipc_outgoing_chunks_out serve_chunks(struct vault_batch *b,
+                                                   const struct vault_ask *ask)
+{
+    const struct ipc_outgoing_chunks_in *in = &ask->outgoing_chunks;
+    struct ipc_outgoing_chunks_out out = {.status = STATUS_NOT_FOUND};
+    const struct lease *l = leased_message(&b->queue, ask->ticket.owner, in->message);
+    if (l)
+        out.status = chunks_of(b, l->body, in->first, CHUNKS_SIZE, &out.chunks, &out.chunks_count);
+    if (out.status == STATUS_OK && out.chunks_count == 0)
+        out.status = STATUS_NOT_FOUND;
+    return out;
+}
+
+static struct ipc_sts_get_out serve_sts(struct vault_batch *b, const struct vault_ask *ask)
+{
+    struct ipc_sts_get_out out = {0};
+    struct sts_record record;
+    out.status = read_sts_policy(b->writer.db, ask->sts_get.domain, &b->results, &record);
+    if (out.status != STATUS_OK)
+        return out;
+    int64_t age_ms = b->queue.now.wall_ms - record.fetched_ms;
+    out.id = record.id;
+    out.policy = record.policy;
+    out.age_ms = age_ms > 0 ? age_ms : 0;
+    return out;
+}
+
+/* ---- Asking ------------------------------------------------------------------------------------
+ */
+
+static void serve(struct vault_batch *b, const struct vault_ask *ask)
+{
+    struct vault_reply reply = {.ticket = ask->ticket, .type = ask->type};
+    switch (ask->type) {
+    case IPC_LEASE:
+        reply.lease = serve_lease(b, ask);
+        break;
+    case IPC_OUTGOING_CHUNKS:
+        reply.outgoing_chunks = serve_chunks(b, ask);
+        break;
+    default:
+        reply.sts_get = serve_sts(b, ask);
+        break;
+    }
+    vault_answer(b, &reply);
+}
+
+void vault_serve_asks(struct vault_batch *b)
+{
+    struct vault_queue *q = &b->queue;
+    const struct vault_ask *asks = (const struct vault_ask *)(const void *)q->asks.ptr;
+    for (size_t i = 0; i < q->asks.len / sizeof *asks; i++)
+        serve(b, &asks[i]);
+    buf_clear(&q->asks);
+    arena_reset(&q->asking);
+    b->numbers.leased = q->lease_count;
+}
+
+static void ask(struct vault_batch *b, const struct vault_ask *ask)
+{
+    vault_batch_gather(b);
+    if (!buf_append(&b->queue.asks, ask, sizeof *ask))
+        bug("more questions than a batch can have");
+}
+
+void vault_lease(struct vault_batch *b, struct vault_ticket t, const struct ipc_lease_in *in)
+{
+    struct vault_ask a = {.ticket = t, .type = IPC_LEASE, .lease = *in};
+    struct ipc_want *wants =
+        arena_alloc_array(&b->queue.asking, in->wants_count + 1, sizeof *wants);
+    for (size_t i = 0; wants && i < in->wants_count; i++)
+        wants[i] = in->wants[i];
+    a.lease.wants = wants;
+    if (!wants)
+        a.lease.wants_count = 0;
+    ask(b, &a);
+}
+
+void vault_outgoing_chunks(struct vault_batch *b, struct vault_ticket t,
+                           const struct ipc_outgoing_chunks_in *in)
+{
+    ask(b, &(struct vault_ask){.ticket = t, .type = IPC_OUTGOING_CHUNKS, .outgoing_chunks = *in});
+}
+
+void vault_sts_get(struct vault_batch *b, struct vault_ticket t, const struct ipc_sts_get_in *in)
+{
+    struct vault_ask a = {.ticket = t, .type = IPC_STS_GET};
+    /* Without memory for its name no policy is known. */
+    if (!arena_dup(&b->queue.asking, in->domain, &a.sts_get.domain))
+        a.sts_get.domain = STR("");
+    ask(b, &a);
+}
+
+/* ---- Resuming ----------------------------------------------------------------------------------
+ */
+
+static struct vault_courier *new_courier(struct vault_queue *q, void *owner)
+{
+    struct vault_courier *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->owner = owner;
+    c->new_here = true;
+    buf_init(&c->ready, LIMIT_QUEUE_LEASES * sizeof(struct ipc_ready));
+    buf_init(&c->telling, LIMIT_QUEUE_LEASES * sizeof(struct ipc_ready));
+    c->next = q->couriers;
+    q->couriers = c;
+    return c;
+}
+
+/* A row that is gone has had its outcome; one that another courier has is not this one's. */
+static enum status_code resume_row(struct vault_batch *b, void *owner, const struct ipc_held *held)
+{
+    struct vault_queue *q = &b->queue;
+    struct queue_scan scan;
+    struct queue_found f;
+    bool good = true;
+    if (vault_lease_find(q, held->recipient))
+        return STATUS_OK;
+    queue_scan_row(&scan, b->writer.db, held->recipient);
+    bool found = queue_scan_next(&scan, &f);
+    if (found) {
+        struct lease *l = lease_row(q, owner, &f);
+        good = l != NULL;
+        if (l)
+            l->task = task_of(&f, q->clock_ms, false);
+    }
+    if (found && held->destination != 0 && f.row.destination == held->destination &&
+        !vault_active_find(q, held->destination))
+        good = good && begin_active(q, owner, held->destination);
+    enum status_code status = queue_scan_end(&scan);
+    return status == STATUS_OK && !good ? STATUS_NO_MEMORY : status;
+}
+
+/*
+ * At once, not after the commit: the results that follow are about these rows. Should the batch
+ * not happen, the courier is told so and says it again (settle_couriers).
+ */
+void vault_resume(struct vault_batch *b, struct vault_ticket t, const struct ipc_resume_in *in)
+{
+    struct vault_reply reply = {.ticket = t, .type = IPC_RESUME};
+    vault_batch_gather(b);
+    vault_courier_gone(&b->queue, t.owner);
+    if (!new_courier(&b->queue, t.owner))
+        reply.status = STATUS_NO_MEMORY;
+    for (size_t i = 0; reply.status == STATUS_OK && i < in->held_count; i++)
+        reply.status = resume_row(b, t.owner, &in->held[i]);
+    if (reply.status != STATUS_OK)
+        vault_courier_gone(&b->queue, t.owner);
+    vault_answer(b, &reply);
+}

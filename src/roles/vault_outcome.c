@@ -1,0 +1,318 @@
+#include "base/limits.h"
+#include "roles/vault_internal.h"
+
+/*
+ * What became of leased rows. Rows that the courier does not have (any more) are passed over: their
+ * outcome is known, or they are somebody else's now.
+ */
+
+enum {
+    OUTCOME_DONE,
+    OUTCOME_FAILED,
+    OUTCOME_LATER,
+    OUTCOME_UNTRIED,
+    OUTCOME_MOVED,
+    OUTCOME_NOTICED,
+
+    TASK_DELIVER = 0,
+    TASK_SUCCESS = 1,
+    TASK_EXPIRED = 2,
+
+    ARRIVAL_FAILED = 1,
+    WORDS_SIZE = 4096,
+    DAY_MS = 24 * 60 * 60 * 1000,
+};
+
+static const int64_t RETRY_MS_MAX = 30LL * DAY_MS;
+
+struct settling {
+    struct vault_batch *b;
+    struct lease *lease;
+    const struct ipc_outcome *outcome;
+    int64_t at_ms;
+};
+
+static int64_t later(const struct vault_queue *q, int64_t retry_ms)
+{
+    if (retry_ms < 0)
+        retry_ms = 0;
+    return q->clock_ms + (retry_ms < RETRY_MS_MAX ? retry_ms : RETRY_MS_MAX);
+}
+
+static struct text clip(struct text words)
+{
+    return text_from(str_sub(text_peek(words), 0, LIMIT_QUEUE_WORDS_SIZE));
+}
+
+/* ---- Traces ------------------------------------------------------------------------------------
+ */
+
+static struct str lease_trace(const struct lease *l)
+{
+    return str_make(l->bytes, l->trace_len);
+}
+
+static struct str lease_recipient(const struct lease *l)
+{
+    return str_make(l->bytes + l->trace_len, l->recipient_len);
+}
+
+/* The step, with the remote's own words. */
+static enum status_code trace(struct settling *s, struct str step)
+{
+    const struct ipc_outcome *o = s->outcome;
+    struct buf words;
+    buf_init(&words, WORDS_SIZE);
+    vault_trace_value(&words, "to", text_from(lease_recipient(s->lease)));
+    vault_trace_value(&words, "remote", o->remote);
+    vault_trace_value(&words, "tls", text_from(o->tls));
+    vault_trace_value(&words, "status", text_from(o->status));
+    vault_trace_value(&words, "destination", text_from(o->destination));
+    vault_trace_value(&words, "words", clip(o->words));
+    enum status_code status =
+        trace_add(&s->b->writer, lease_trace(s->lease), s->at_ms, step, text_from(buf_str(&words)));
+    buf_release(&words);
+    return status;
+}
+
+/* ---- Outcomes ----------------------------------------------------------------------------------
+ */
+
+/* The row is over, and with it maybe its message. An operator may have removed it meanwhile. */
+static enum status_code end_row(struct settling *s, struct str step)
+{
+    bool removed = false, left = false;
+    const struct lease *l = s->lease;
+    enum status_code status = waiting_remove(&s->b->writer, l->id, &removed);
+    if (status == STATUS_OK && removed)
+        status = outgoing_end(&s->b->writer, l->outgoing, l->body, l->size, &left);
+    if (status == STATUS_OK && left)
+        vault_leave_body(s->b, l->body);
+    return status == STATUS_OK ? trace(s, step) : status;
+}
+
+static enum status_code done(struct settling *s)
+{
+    if (s->lease->task == TASK_DELIVER || !str_empty(text_peek(s->outcome->remote))) {
+        s->b->numbers.relayed++;
+        return end_row(s, STR("relayed"));
+    }
+    if (s->lease->task == TASK_SUCCESS)
+        return end_row(s, STR("reported"));
+    s->b->numbers.bounced++;
+    return end_row(s, s->lease->task == TASK_EXPIRED ? STR("expired") : STR("bounced"));
+}
+
+static enum status_code failed(struct settling *s)
+{
+    s->b->numbers.bounced++;
+    return end_row(s, STR("bounced"));
+}
+
+/* The row waits where and as it did. */
+static enum status_code wait_again(struct settling *s, int64_t due_ms, int64_t attention_ms)
+{
+    vault_attention_waits(s->b, attention_ms, s->lease->id);
+    return vault_row_waits(s->b, s->lease->destination, s->lease->lane, due_ms, s->lease->id);
+}
+
+static enum status_code defer(struct settling *s)
+{
+    const struct ipc_outcome *o = s->outcome;
+    struct attempt attempt = {.at_wall_ms = s->at_ms,
+                              .status = str_sub(o->status, 0, 16),
+                              .words = clip(o->words),
+                              .remote = clip(o->remote)};
+    int64_t due_ms = later(&s->b->queue, o->retry_ms);
+    if (o->noticed)
+        s->lease->attention_ms = s->lease->expires_ms;
+    s->b->numbers.deferred++;
+    enum status_code status = waiting_defer(&s->b->writer, s->lease->id, due_ms,
+                                            s->lease->attention_ms, o->noticed, &attempt);
+    if (status == STATUS_OK)
+        status = trace(s, STR("deferred"));
+    return status == STATUS_OK ? wait_again(s, due_ms, s->lease->attention_ms) : status;
+}
+
+/* A report that could not be made now; the row itself has not been tried. */
+static enum status_code postpone(struct settling *s)
+{
+    int64_t attention_ms = later(&s->b->queue, s->outcome->retry_ms);
+    enum status_code status = waiting_postpone(&s->b->writer, s->lease->id, attention_ms);
+    return status == STATUS_OK ? wait_again(s, s->lease->due_ms, attention_ms) : status;
+}
+
+static enum status_code notice(struct settling *s)
+{
+    int64_t attention_ms = s->lease->expires_ms;
+    enum status_code status = waiting_noticed(&s->b->writer, s->lease->id, attention_ms);
+    if (status == STATUS_OK)
+        status = trace(s, STR("delayed"));
+    return status == STATUS_OK ? wait_again(s, s->lease->due_ms, attention_ms) : status;
+}
+
+/* The configuration sends it elsewhere now. */
+static enum status_code move(struct settling *s)
+{
+    uint64_t destination = 0;
+    int64_t now_ms = s->b->queue.clock_ms;
+    if (!vault_is_destination(s->outcome->destination))
+        return wait_again(s, s->lease->due_ms, s->lease->attention_ms);
+    enum status_code status = vault_destination(s->b, s->outcome->destination, &destination);
+    if (status == STATUS_OK && destination != s->lease->destination) {
+        status = waiting_move(&s->b->writer, s->lease->id, destination, now_ms);
+        if (status == STATUS_OK)
+            status = trace(s, STR("rerouted"));
+    }
+    s->lease->destination = destination;
+    return status == STATUS_OK ? wait_again(s, now_ms, s->lease->attention_ms) : status;
+}
+
+static enum status_code settle(struct settling *s)
+{
+    switch (s->outcome->outcome) {
+    case OUTCOME_DONE:
+        return done(s);
+    case OUTCOME_FAILED:
+        return failed(s);
+    case OUTCOME_LATER:
+        return s->lease->task == TASK_DELIVER ? defer(s) : postpone(s);
+    case OUTCOME_MOVED:
+        return move(s);
+    case OUTCOME_NOTICED:
+        return notice(s);
+    default:
+        return wait_again(s, s->lease->due_ms, s->lease->attention_ms);
+    }
+}
+
+static enum status_code take_outcomes(struct vault_batch *b, const void *owner,
+                                      const struct ipc_outcomes_in *in)
+{
+    struct vault_queue *q = &b->queue;
+    enum status_code status = STATUS_OK;
+    for (size_t i = 0; status == STATUS_OK && i < in->outcomes_count; i++) {
+        struct settling s = {.b = b, .outcome = &in->outcomes[i], .at_ms = in->at_ms};
+        s.lease = vault_lease_find(q, s.outcome->recipient);
+        if (!s.lease || s.lease->owner != owner || s.lease->settled)
+            continue;
+        s.lease->settled = true;
+        s.lease->next_settled = q->settled;
+        q->settled = s.lease;
+        status = settle(&s);
+    }
+    return status;
+}
+
+/* ---- Reports -----------------------------------------------------------------------------------
+ */
+
+static enum status_code trace_report(struct vault_batch *b, const struct ipc_report *r,
+                                     struct str step)
+{
+    struct buf words;
+    buf_init(&words, WORDS_SIZE);
+    vault_trace_value(&words, "report", text_from(r->trace_id));
+    vault_trace_value(&words, "to", r->recipient.recipient);
+    enum status_code status =
+        vault_is_trace_id(r->about)
+            ? trace_add(&b->writer, r->about, r->at_ms, step, text_from(buf_str(&words)))
+            : STATUS_OK;
+    buf_release(&words);
+    return status;
+}
+
+/*
+ * A message like any other, with the null reverse-path. One that is sent again, because the answer
+ * to its commit was lost, is known by its trace. One whose recipient has gone is dropped, and said
+ * so: there is nobody to tell.
+ */
+static enum status_code take_report(struct vault_batch *b, void *owner, const struct ipc_report *r)
+{
+    struct ipc_accept_result *results = NULL;
+    bool known = false;
+    struct ipc_accept_in in = {.trace_id = r->trace_id,
+                               .received_at_ms = r->at_ms,
+                               .envelope = r->envelope,
+                               .email = r->email,
+                               .recipients = &r->recipient,
+                               .recipients_count = 1};
+    enum status_code status = trace_known(b->writer.db, r->trace_id, &known);
+    if (status == STATUS_OK && !known) {
+        status = vault_accept_message(b, owner, &in, r->prefix, &results);
+        if (!vault_is_failure(status))
+            status =
+                trace_report(b, r, status == STATUS_OK ? STR("report") : STR("report-dropped"));
+    }
+    vault_drop_body(b, owner, r->email.body);
+    return status;
+}
+
+/* ---- Arrivals, TLS -----------------------------------------------------------------------------
+ */
+
+static enum status_code take_arrival(struct vault_batch *b, const void *owner, int64_t at_ms,
+                                     const struct ipc_arrival *a)
+{
+    struct vault_queue *q = &b->queue;
+    struct active *active = vault_active_find(q, a->destination);
+    bool trouble = a->state == ARRIVAL_FAILED;
+    struct destination_news news = {.arrived = true,
+                                    .trouble = trouble,
+                                    .not_before_ms = trouble ? later(q, a->retry_ms) : INT64_MIN,
+                                    .at_wall_ms = at_ms,
+                                    .words = clip(a->words)};
+    struct destination_state state;
+    if (active && active->owner != owner)
+        return STATUS_OK;
+    if (active)
+        active->ended = q->any_ended = true;
+    q->wanted = 0;
+    enum status_code status = destination_settle(&b->writer, a->destination, &news, &state);
+    if (status == STATUS_OK)
+        vault_destination_waits(b, &state);
+    return status;
+}
+
+static enum status_code take_tls(struct vault_batch *b, int64_t at_ms,
+                                 const struct ipc_tls_outcome *t)
+{
+    struct tls_result_row row = {.domain = t->domain,
+                                 .policy_type = t->policy_type,
+                                 .policy = t->policy,
+                                 .mx = t->mx,
+                                 .result = t->result,
+                                 .receiving_ip = t->receiving_ip,
+                                 .sending_ip = t->sending_ip,
+                                 .words = clip(t->words),
+                                 .sessions = t->sessions};
+    return tls_result_add(&b->writer, at_ms / DAY_MS, &row);
+}
+
+static enum status_code take_all(struct vault_batch *b, void *owner,
+                                 const struct ipc_outcomes_in *in)
+{
+    enum status_code status = take_outcomes(b, owner, in);
+    for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++)
+        status = take_report(b, owner, &in->reports[i]);
+    for (size_t i = 0; status == STATUS_OK && i < in->arrivals_count; i++)
+        status = take_arrival(b, owner, in->at_ms, &in->arrivals[i]);
+    for (size_t i = 0; status == STATUS_OK && i < in->tls_count; i++)
+        status = take_tls(b, in->at_ms, &in->tls[i]);
+    return status;
+}
+
+/* A failure in between leaves half of it written, so it dooms the batch whatever it is. */
+void vault_outcomes(struct vault_batch *b, struct vault_ticket t, const struct ipc_outcomes_in *in)
+{
+    struct vault_reply reply = {.ticket = t, .type = IPC_OUTCOMES};
+    if (!vault_courier_find(&b->queue, t.owner)) {
+        vault_batch_gather(b);
+        reply.status = STATUS_BUSY;
+    } else if (vault_batch_begin(b, true)) {
+        reply.status = take_all(b, t.owner, in);
+        if (reply.status != STATUS_OK)
+            vault_note(b, vault_is_failure(reply.status) ? reply.status : STATUS_CORRUPT);
+    }
+    vault_answer(b, &reply);
+}
