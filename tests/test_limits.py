@@ -157,6 +157,35 @@ def test_a_client_that_sends_octet_by_octet_is_cut_off(serve):
         assert answer.startswith(b"421 4.4.2")
 
 
+def test_a_message_that_comes_too_slowly_is_cut_off(serve):
+    """However steadily: a thousand octets a second are asked for, a hundred come at most."""
+    server = serve("body-rate 1000", "body-grace 1s")
+    with connect(server) as slow, connect(server) as quick:
+        assert slow.greet().begin([ALICE]).startswith("354")
+        slow.socket.settimeout(0.1)
+        deadline = time.monotonic() + 10
+        answer = b""
+        while b"421" not in answer:
+            assert time.monotonic() < deadline, "it is still served"
+            try:
+                slow.send(b"12345678\r\n")
+                answer += slow.socket.recv(1000)
+            except TimeoutError:
+                pass
+        assert answer.startswith(b"421 4.4.2")
+        slow.socket.settimeout(10)
+        assert slow.is_closed()
+        assert quick.greet().message(wire.message()[0], [ALICE]).startswith("250")
+
+
+def test_a_line_longer_than_the_configuration_allows_is_refused(serve):
+    server = serve("line-size 2000")
+    with connect(server) as client:
+        client.greet()
+        assert client.message(b"X: y\r\n\r\n" + b"x" * 1998 + b"\r\n", [ALICE]).startswith("250")
+        assert client.message(b"X: y\r\n\r\n" + b"x" * 1999 + b"\r\n", [ALICE]).startswith("500 5.6.0")
+
+
 def test_silence_within_a_message_is_cut_off(serve):
     server = serve("idle-time 1s")
     with connect(server) as client:

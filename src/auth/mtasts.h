@@ -56,8 +56,7 @@ enum mtasts_verdict {
 
 enum mtasts_verdict mtasts_check_host(const struct mtasts_policy *policy, struct str host);
 
-/* ---- A policy that was kept ---------------------------------------------------------------------
- */
+/* ---- A policy that was kept ------------------------------------------------------------------ */
 
 enum mtasts_age {
     MTASTS_FRESH,   /* use it */

@@ -52,8 +52,9 @@
 /* Silence (RFC 5321 §4.5.3.2.7 asks for 5 minutes), then 421 4.4.2. */
 #define LIMIT_SMTP_IDLE_MS (5 * 60 * 1000)
 
-/* A body slower than this many octets a second, averaged from its first minute on: 421 4.4.2. */
+/* A body slower than this many octets a second on average, once it has taken so long: 421 4.4.2. */
 #define LIMIT_SMTP_BODY_RATE_MIN 100
+#define LIMIT_SMTP_BODY_GRACE_MS (60 * 1000)
 
 /* ---- SMTP and LMTP, client ------------------------------------------------------------------ */
 

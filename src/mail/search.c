@@ -37,6 +37,39 @@ static const char folded_ascii[] = "                                 "
                                    "@abcdefghijklmnopqrstuvwxyz[\\]^_"
                                    "`abcdefghijklmnopqrstuvwxyz{|}~ ";
 
+#define EACH(BYTE) ((uint64_t)(BYTE)*0x0101010101010101u)
+
+/*
+ * Eight bytes at once, as most of a text is: visible ASCII and single spaces. *word becomes what
+ * they fold to; false where they have to be looked at one by one. With no high bit set, adding
+ * 0x80 - N to each byte sets the high bits of those that are N or more, without a carry.
+ */
+static bool fold_word(uint64_t *word, bool *after_space)
+{
+    uint64_t w = *word;
+    uint64_t visible = (w + EACH(0x80 - 0x20)) & ~(w + EACH(0x80 - 0x7F)) & ~w & EACH(0x80);
+    uint64_t spaces = ~(w + EACH(0x80 - 0x21)) & EACH(0x80);
+    uint64_t before = spaces << 8 | (*after_space ? 0x80 : 0);
+    if (visible != EACH(0x80) || (spaces & before) != 0)
+        return false;
+    uint64_t upper = (w + EACH(0x80 - 'A')) & ~(w + EACH(0x80 - 'Z' - 1)) & EACH(0x80);
+    *word = w | upper >> 2;
+    *after_space = spaces >> 63;
+    return true;
+}
+
+static char *put_bytes(struct str s, char *to, bool *after_space)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)s.ptr[i];
+        *to = c < 0x80 ? folded_ascii[c] : (char)c;
+        bool space = *to == ' ';
+        to += !(space & *after_space);
+        *after_space = space;
+    }
+    return to;
+}
+
 /* Lower case where it was not yet, and one space for each run of white space and controls. */
 static void put_folded(struct search_folder *f, struct str s, struct buf *out)
 {
@@ -45,13 +78,19 @@ static void put_folded(struct search_folder *f, struct str s, struct buf *out)
         return;
     char *to = start;
     bool after_space = f->after_space;
-    for (size_t i = 0; i < s.len; i++) {
-        unsigned char c = (unsigned char)s.ptr[i];
-        *to = c < 0x80 ? folded_ascii[c] : (char)c;
-        bool space = *to == ' ';
-        to += !(space & after_space);
-        after_space = space;
+    for (; s.len >= 8; s = str_skip(s, 8)) {
+        uint64_t word;
+        memcpy(&word, s.ptr, sizeof word);
+        word = le64toh(word);
+        if (fold_word(&word, &after_space)) {
+            word = htole64(word);
+            memcpy(to, &word, sizeof word);
+            to += sizeof word;
+        } else {
+            to = put_bytes(str_sub(s, 0, 8), to, &after_space);
+        }
     }
+    to = put_bytes(s, to, &after_space);
     f->after_space = after_space;
     buf_grown(out, (size_t)(to - start));
 }
@@ -157,27 +196,36 @@ static void fold_end(struct search_folder *f, struct buf *out)
 /* ---- making ---- */
 
 /* The place of a trigram in the largest set; smaller sets use its lower bits. */
-static uint32_t trigram_hash(const char *bytes)
+static uint32_t hash_place(uint64_t trigram)
 {
-    uint32_t word;
-    memcpy(&word, bytes, sizeof word);
-    uint64_t trigram = le32toh(word) & 0xFFFFFF;
-    return (uint32_t)(trigram * 0x9E3779B97F4A7C15u >> 44) & (SIGNATURE_SIZE_MAX * 8 - 1);
+    return (uint32_t)((trigram & 0xFFFFFF) * 0x9E3779B97F4A7C15u >> 44) &
+           (SIGNATURE_SIZE_MAX * 8 - 1);
 }
 
-static void add_trigrams(uint8_t *bits, size_t size, struct buf *text)
+static uint32_t trigram_hash(const char *bytes)
 {
+    return hash_place((uint64_t)(unsigned char)bytes[0] | (uint64_t)(unsigned char)bytes[1] << 8 |
+                      (uint64_t)(unsigned char)bytes[2] << 16);
+}
+
+static void add_trigrams(uint8_t *bits, size_t size, struct str text)
+{
+    enum { AT_ONCE = 6 }; /* trigrams in eight bytes */
     uint32_t mask = (uint32_t)(size * 8 - 1);
-    size_t count = text->len < 3 ? 0 : text->len - 2;
-    if (count == 0)
-        return;
-    buf_append_byte(text, '\0'); /* trigram_hash looks at four bytes */
-    const char *bytes = text->ptr;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bit = trigram_hash(bytes + i) & mask;
+    for (; text.len >= 8; text = str_skip(text, AT_ONCE)) {
+        uint64_t word;
+        memcpy(&word, text.ptr, sizeof word);
+        word = le64toh(word);
+#pragma GCC unroll 6
+        for (int i = 0; i < AT_ONCE; i++, word >>= 8) {
+            uint32_t bit = hash_place(word) & mask;
+            bits[bit >> 3] |= (uint8_t)(1u << (bit & 7));
+        }
+    }
+    for (; text.len >= 3; text = str_skip(text, 1)) {
+        uint32_t bit = trigram_hash(text.ptr) & mask;
         bits[bit >> 3] |= (uint8_t)(1u << (bit & 7));
     }
-    buf_truncate(text, text->len - 1);
 }
 
 void signature_init(struct signature_builder *b)
@@ -202,7 +250,7 @@ static void flush_text(struct signature_builder *b)
         b->failed = true;
         return;
     }
-    add_trigrams(b->bits, SIGNATURE_SIZE_MAX, &b->text);
+    add_trigrams(b->bits, SIGNATURE_SIZE_MAX, buf_str(&b->text));
     buf_consume(&b->text, b->text.len > 2 ? b->text.len - 2 : 0);
 }
 
@@ -225,6 +273,7 @@ void signature_gap(struct signature_builder *b)
     buf_append_byte(&b->text, '\0');
 }
 
+/* Enough for a text of this size in which every trigram is another. */
 static size_t signature_size(uint64_t text_size)
 {
     size_t size = SIGNATURE_SIZE_MIN;
@@ -234,11 +283,36 @@ static size_t signature_size(uint64_t text_size)
 }
 
 /* A set of half the size has the bits of both halves. */
-static void halve_to(uint8_t *bits, size_t size)
+static void halve(uint8_t *bits, size_t size)
 {
-    for (size_t half = SIGNATURE_SIZE_MAX / 2; half >= size; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            bits[i] |= bits[half + i];
+    for (size_t i = 0; i < size / 2; i += 8) {
+        uint64_t low, high;
+        memcpy(&low, bits + i, sizeof low);
+        memcpy(&high, bits + size / 2 + i, sizeof high);
+        low |= high;
+        memcpy(bits + i, &low, sizeof low);
+    }
+}
+
+static size_t count_bits(const uint8_t *bits, size_t size)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word;
+        memcpy(&word, bits + i, sizeof word);
+        count += (size_t)__builtin_popcountll(word);
+    }
+    return count;
+}
+
+/* Texts repeat themselves, long ones most of all: at the end no set is less than an eighth full. */
+static size_t shrink(uint8_t *bits, size_t size)
+{
+    while (size > SIGNATURE_SIZE_MIN && count_bits(bits, size) < size) {
+        halve(bits, size);
+        size /= 2;
+    }
+    return size;
 }
 
 bool signature_finish(struct signature_builder *b, struct buf *out)
@@ -251,13 +325,14 @@ bool signature_finish(struct signature_builder *b, struct buf *out)
     if (!set || b->failed || b->text.failed)
         return false;
     if (b->bits) {
-        halve_to(b->bits, size);
+        for (size_t large = SIGNATURE_SIZE_MAX; large > size; large /= 2)
+            halve(b->bits, large);
         memcpy(set, b->bits, size);
     } else {
         memset(set, 0, size);
-        add_trigrams((uint8_t *)set, size, &b->text);
+        add_trigrams((uint8_t *)set, size, buf_str(&b->text));
     }
-    buf_grown(out, size);
+    buf_grown(out, shrink((uint8_t *)set, size));
     return true;
 }
 

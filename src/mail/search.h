@@ -54,8 +54,9 @@ void signature_add(struct signature_builder *b, struct str utf8);
 void signature_gap(struct signature_builder *b);
 
 /*
- * Appends the signature: a power of two of bytes, about a third of the text, within the bounds
- * above. False where memory or `out` was full. The builder may be released or begin again.
+ * Appends the signature: a power of two of bytes, at most about a third of the text, at least an
+ * eighth full, within the bounds above. False where memory or `out` was full. The builder may be
+ * released or begin again.
  */
 bool signature_finish(struct signature_builder *b, struct buf *out);
 

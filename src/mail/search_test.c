@@ -135,6 +135,14 @@ static void texts_that_do_not_touch_share_no_needle(void **state)
     buf_release(&out);
 }
 
+static size_t size_of(struct str text)
+{
+    struct buf out;
+    size_t size = signature_of(&out, text, 10000).len;
+    buf_release(&out);
+    return size;
+}
+
 static void the_size_is_about_a_third_with_floor_and_ceiling(void **state)
 {
     (void)state;
@@ -142,12 +150,49 @@ static void the_size_is_about_a_third_with_floor_and_ceiling(void **state)
                                       {5000, 2048},    {16384, 4096},  {20000, 8192},
                                       {300000, 65536}, {900000, 65536}};
     static char text[900000];
-    memset(text, 'x', sizeof text);
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        struct buf out;
-        struct str signature = signature_of(&out, str_make(text, sizes[i][0]), 10000);
-        assert_int_equal(signature.len, sizes[i][1]);
-        buf_release(&out);
+    uint32_t seed = 1;
+    for (size_t i = 0; i < sizeof text; i++) {
+        seed = seed * 1664525 + 1013904223;
+        text[i] = (char)('!' + (seed >> 16) % 94);
+    }
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        assert_int_equal(size_of(str_make(text, sizes[i][0])), sizes[i][1]);
+}
+
+static void a_text_that_repeats_itself_has_a_small_set(void **state)
+{
+    (void)state;
+    static char text[300000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)('a' + i % 26);
+    assert_int_equal(size_of(str_make(text, sizeof text)), SIGNATURE_SIZE_MIN);
+}
+
+static void folding_is_the_same_wherever_eight_bytes_begin(void **state)
+{
+    (void)state;
+    static const char words[] =
+        "AZ@[`az{ ~ a  b\t\x7F\x01 \r\n c /09: \xC3\x84 ZZZZZZZZ   end of it";
+    for (size_t from = 0; from < sizeof words - 1; from++) {
+        struct search_needle once, twice;
+        struct str text = str_make(words + from, sizeof words - 1 - from);
+        struct buf slow;
+        buf_init(&slow, 200);
+        bool space = false;
+        assert_true(needle_init(&once, text));
+        for (size_t i = 0; i < once.folded.len; i++) {
+            char c = once.folded.ptr[i];
+            assert_false(c >= 'A' && c <= 'Z');
+            assert_false(c == ' ' && space);
+            assert_true((unsigned char)c >= ' ' && c != 0x7F);
+            space = c == ' ';
+            buf_append_byte(&slow, c);
+        }
+        assert_true(needle_init(&twice, buf_str(&slow)));
+        assert_true(str_eq(buf_str(&once.folded), buf_str(&twice.folded)));
+        needle_release(&once);
+        needle_release(&twice);
+        buf_release(&slow);
     }
 }
 
@@ -183,6 +228,8 @@ int main(void)
         cmocka_unit_test(pieces_make_no_difference),
         cmocka_unit_test(texts_that_do_not_touch_share_no_needle),
         cmocka_unit_test(the_size_is_about_a_third_with_floor_and_ceiling),
+        cmocka_unit_test(a_text_that_repeats_itself_has_a_small_set),
+        cmocka_unit_test(folding_is_the_same_wherever_eight_bytes_begin),
         cmocka_unit_test(short_needles_and_strange_signatures_pass),
         cmocka_unit_test(a_needle_has_a_limit),
     };

@@ -81,8 +81,7 @@ bool route_destination_split(struct str destination, enum route_kind *ret_kind,
 /* The rule of "route:NAME", or NULL. */
 const struct route_rule *route_rule_find(const struct route_rules *rules, struct str destination);
 
-/* ---- Hosts -------------------------------------------------------------------------------------
- */
+/* ---- Hosts ----------------------------------------------------------------------------------- */
 
 /*
  *     route_begin(&r, &arena, &settings, destination);
@@ -159,21 +158,28 @@ struct route_question {
     struct str name;
 };
 
+struct route_zone;
 struct route_candidate;
-struct route_open_question;
+struct route_asked;
 
 struct route {
     struct arena *arena;
     const struct route_settings *settings;
-    struct str destination;
-    const struct route_rule *rule;         /* of "route:NAME"; else NULL */
-    struct route_open_question *questions; /* the newest first */
-    uint32_t question_count, answered_count;
+    struct str shown;              /* the destination without its kind */
+    const struct route_rule *rule; /* of "route:NAME"; else NULL */
+    enum route_kind kind;
+    struct route_zone *zones; /* what is looked up: the domain, or the rule's places */
+    size_t zone_count;
     struct route_candidate *candidates; /* in the order to try them */
     size_t candidate_count;
+    struct route_asked *asked;  /* all, the newest first */
+    struct route_asked *to_ask; /* those to be given out, the oldest first */
+    uint32_t tokens, open;      /* questions so far; those without an answer */
+    unsigned step;
     uint64_t random;
-    bool found_ourselves, failed_for_now, failed_for_memory;
-    struct str failure; /* why it failed for now */
+    bool no_memory, refused, out_of_reach;
+    struct str for_now;            /* why there may be hosts later */
+    struct route_decision refusal; /* why there is none */
     struct route_decision decision;
 };
 

@@ -4,8 +4,7 @@
 #include "policy/route.h"
 #include "policy/route_address.h"
 
-/* ---- Addresses as text ------------------------------------------------------------------------
- */
+/* ---- Addresses as text ----------------------------------------------------------------------- */
 
 bool route_address_read(struct str text, uint8_t ret_octets[16])
 {
@@ -38,8 +37,7 @@ static bool read_literal(struct str domain, uint8_t ret_octets[16])
     return (str_find_byte(inside, ':') >= 0) == ipv6 && route_address_read(inside, ret_octets);
 }
 
-/* ---- Destinations -----------------------------------------------------------------------------
- */
+/* ---- Destinations ---------------------------------------------------------------------------- */
 
 bool route_pattern_matches(struct str pattern, struct str domain)
 {

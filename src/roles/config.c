@@ -31,7 +31,7 @@ const struct config_policy *config_policy_of(const struct config *c, struct str 
     return NULL;
 }
 
-/* ---- Defaults ----------------------------------------------------------------------------- */
+/* ---- Defaults -------------------------------------------------------------------------------- */
 
 static const struct config_limits default_limits = {
     .message_size = LIMIT_MESSAGE_SIZE,
@@ -43,6 +43,7 @@ static const struct config_limits default_limits = {
     .tarpit_ms = LIMIT_SMTP_TARPIT_MS,
     .transactions = LIMIT_SMTP_TRANSACTIONS,
     .body_rate_min = LIMIT_SMTP_BODY_RATE_MIN,
+    .body_grace_ms = LIMIT_SMTP_BODY_GRACE_MS,
     .connections = LIMIT_CONNECTIONS,
     .connections_per_address = LIMIT_CONNECTIONS_PER_ADDRESS,
     .connection_rate_per_minute = LIMIT_CONNECTION_RATE_PER_MINUTE,
@@ -135,7 +136,7 @@ static void complete_control(struct config_reader *r)
     buf_release(&path);
 }
 
-/* ---- What no single directive can know ---------------------------------------------------- */
+/* ---- What no single directive can know ------------------------------------------------------- */
 
 /* Logging in is only for those whom nobody overhears; an mx offers what it can. */
 static enum listen_tls default_tls(enum listen_kind kind, bool has_certificate)

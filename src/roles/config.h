@@ -20,7 +20,7 @@
  * its own from the text that the warden sends.
  */
 
-/* ---- Listeners ---------------------------------------------------------------------------- */
+/* ---- Listeners ------------------------------------------------------------------------------- */
 
 enum listen_kind {
     LISTEN_MX,
@@ -69,7 +69,7 @@ struct config_listener {
     int line, column;           /* in the file, for messages */
 };
 
-/* ---- The rest ------------------------------------------------------------------------------- */
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 struct config_certificate {
     struct str chain_file;
@@ -147,6 +147,7 @@ struct config_limits {
     uint64_t tarpit_ms;
     uint64_t transactions;
     uint64_t body_rate_min; /* octets a second */
+    uint64_t body_grace_ms;
     uint64_t connections;
     uint64_t connections_per_address;
     uint64_t connection_rate_per_minute;

@@ -58,7 +58,7 @@ static bool read_tls(struct config_reader *r, const struct conf_directive *given
     return true;
 }
 
-/* ---- route ---------------------------------------------------------------------------------- */
+/* ---- route ----------------------------------------------------------------------------------- */
 
 static void add_route_domains(struct config_reader *r, const struct config_directive *row,
                               const struct conf_directive *given)
@@ -256,7 +256,7 @@ void config_add_route(struct config_reader *r, const struct config_directive *ro
     list[routes->count++] = block.rule;
 }
 
-/* ---- policy --------------------------------------------------------------------------------- */
+/* ---- policy ---------------------------------------------------------------------------------- */
 
 static void set_policy_tls(struct config_reader *r, const struct config_directive *row,
                            const struct conf_directive *given)
@@ -314,7 +314,7 @@ void config_add_policy(struct config_reader *r, const struct config_directive *r
     list[c->policy_count++] = policy;
 }
 
-/* ---- outbound ------------------------------------------------------------------------------- */
+/* ---- outbound -------------------------------------------------------------------------------- */
 
 #define FIELD(field) offsetof(struct config, outbound.field)
 

@@ -27,7 +27,7 @@ void *config_grow(struct config_reader *r, void *list, size_t count, size_t size
     return more;
 }
 
-/* ---- Did you mean ------------------------------------------------------------------------- */
+/* ---- Did you mean ---------------------------------------------------------------------------- */
 
 static size_t min3(size_t a, size_t b, size_t c)
 {
@@ -101,7 +101,7 @@ static void say_unknown(struct config_reader *r, const struct config_table *tabl
                        STR_ARG(shown));
 }
 
-/* ---- Applying ----------------------------------------------------------------------------- */
+/* ---- Applying -------------------------------------------------------------------------------- */
 
 static const struct config_directive *find_row(const struct config_table *table, struct str name)
 {

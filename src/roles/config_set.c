@@ -16,7 +16,7 @@ bool config_is_right(struct config_reader *r, const struct conf_directive *given
     return !wrong;
 }
 
-/* ---- General setters: the field at the row's offset ----------------------------------------- */
+/* ---- General setters: the field at the row's offset ------------------------------------------ */
 
 static void *field(struct config_reader *r, const struct config_directive *row)
 {

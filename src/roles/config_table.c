@@ -11,7 +11,7 @@ enum {
     MAILBOXES_MAX = 64
 };
 
-/* ---- log -------------------------------------------------------------------------------- */
+/* ---- log ------------------------------------------------------------------------------------- */
 
 static void set_log_format(struct config_reader *r, const struct config_directive *row,
                            const struct conf_directive *given)
@@ -47,7 +47,7 @@ static const struct config_directive log_directives[] = {
     {"level", 1, 1, .apply = set_log_level},
 };
 
-/* ---- limits ----------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 #define LIMIT(field) offsetof(struct config, limits.field)
 #define KIB          (UINT64_C(1) << 10)
@@ -56,13 +56,15 @@ static const struct config_directive log_directives[] = {
 static const struct config_directive limits_directives[] = {
     {"message-size", 1, 1, false, config_set_size, LIMIT(message_size), 64 * KIB, 2 * GIB},
     {"line-size", 1, 1, false, config_set_size, LIMIT(text_line_size), 1000, 16 * 1024 * KIB},
-    {"recipients", 1, 1, false, config_set_count, LIMIT(recipients), 1, 100000},
+    {"recipients", 1, 1, false, config_set_count, LIMIT(recipients), 1, 10000},
     {"received", 1, 1, false, config_set_count, LIMIT(received_count), 10, 1000},
     {"errors", 1, 1, false, config_set_count, LIMIT(errors), 1, 100000},
     {"unknown-recipients", 1, 1, false, config_set_count, LIMIT(unknown_recipients), 0, 100000},
     {"tarpit", 1, 1, false, config_set_duration, LIMIT(tarpit_ms), 0, 300 * CONFIG_SECOND},
     {"transactions", 1, 1, false, config_set_count, LIMIT(transactions), 1, 1000000},
     {"body-rate", 1, 1, false, config_set_size, LIMIT(body_rate_min), 0, GIB},
+    {"body-grace", 1, 1, false, config_set_duration, LIMIT(body_grace_ms), CONFIG_SECOND,
+     3600 * CONFIG_SECOND},
     {"connections", 1, 1, false, config_set_count, LIMIT(connections), 1, 1000000},
     {"connections-per-address", 1, 1, false, config_set_count, LIMIT(connections_per_address), 1,
      1000000},
@@ -82,7 +84,7 @@ static const struct config_directive limits_directives[] = {
      CONFIG_DAY},
 };
 
-/* ---- resolver --------------------------------------------------------------------------- */
+/* ---- resolver -------------------------------------------------------------------------------- */
 
 /* Reads the arguments from `word` on as name servers. */
 static void add_servers(struct config_reader *r, const struct conf_directive *given, size_t word,
@@ -167,7 +169,7 @@ static const struct config_directive resolver_directives[] = {
     {"trust-anchor", 1, 1, true, add_trust_anchor, .max = CONFIG_PATH_LEN_MAX},
 };
 
-/* ---- listen ----------------------------------------------------------------------------- */
+/* ---- listen ---------------------------------------------------------------------------------- */
 
 static void set_proxy_from(struct config_reader *r, const struct config_directive *row,
                            const struct conf_directive *given)
@@ -266,7 +268,7 @@ static void add_listeners(struct config_reader *r, const struct config_directive
     }
 }
 
-/* ---- The outermost level ---------------------------------------------------------------- */
+/* ---- The outermost level --------------------------------------------------------------------- */
 
 static enum ipc_role find_role(struct config_reader *r, const struct conf_directive *given,
                                unsigned allowed, const char *wrong)

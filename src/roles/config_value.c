@@ -49,7 +49,7 @@ const char *config_value_yes_no(struct str word, bool *ret_yes)
     return NULL;
 }
 
-/* ---- Addresses ---------------------------------------------------------------------------- */
+/* ---- Addresses ------------------------------------------------------------------------------- */
 
 enum { MAPPED_PREFIX_LEN = 96 };
 
@@ -193,7 +193,7 @@ const char *config_value_server(struct str word, struct config_server *ret_serve
     return NULL;
 }
 
-/* ---- Names -------------------------------------------------------------------------------- */
+/* ---- Names ----------------------------------------------------------------------------------- */
 
 /* Puts what a codec wrote into the arena. */
 static const char *keep(struct arena *arena, struct buf *text, struct str *ret_copy)

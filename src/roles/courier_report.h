@@ -77,6 +77,12 @@ struct courier_report *courier_report_new(const struct courier_report_facts *fac
                                           enum status_code *ret_status);
 void courier_report_free(struct courier_report *r);
 
+/*
+ * How many of the results, from the first on, it has seen to. One report has room for so many
+ * recipients only: make another from the rest (with another id).
+ */
+size_t courier_report_covers(const struct courier_report *r);
+
 /* The question for a mailroom about the report's recipient; borrows r. */
 void courier_report_ask(const struct courier_report *r, struct ipc_recipient_in *ret_in);
 

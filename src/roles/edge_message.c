@@ -7,10 +7,10 @@
 #include "base/arena.h"
 #include "base/bug.h"
 #include "base/limits.h"
-#include "codec/date.h"
 #include "mail/address.h"
 #include "mail/ingest.h"
 #include "proto/smtp/server.h"
+#include "roles/new_email.h"
 #include "store/ingest.h"
 
 /*
@@ -31,7 +31,6 @@ enum {
     /* A message of up to this many octets travels whole, with its accept. */
     WHOLE_SIZE_MAX = 256 * 1024,
     CHUNKS_MAX = 16,
-    STRUCTURE_SENT_MAX = 256 * 1024,
     SHIPMENTS_MAX = 4,
     /*
      * What the parts of one message take beside its octets, as measured: parser and signature, and
@@ -209,24 +208,6 @@ struct str edge_message_recipient(const struct edge_message *m, size_t index)
     return r ? r->address : STR("");
 }
 
-/* RFC 5321 §4.4: final delivery puts Return-Path on top; Delivered-To is what everybody does. */
-static bool make_prefix(struct edge_message *m, struct str delivered_to, struct str *ret_prefix)
-{
-    /* "<Postmaster>" has no domain (RFC 5321 §4.1.1.3). */
-    bool no_domain = str_find_byte(delivered_to, '@') < 0;
-    struct mailbox_address address = {.local = delivered_to};
-    struct mailbox_path path = {.is_null = m->reverse_path.len == 0};
-    struct buf out;
-    buf_init(&out, 4 * LIMIT_PATH_SIZE + 256);
-    bool ok =
-        (path.is_null || address_parse_mailbox(m->reverse_path, &path.mailbox) == ADDRESS_OK) &&
-        (no_domain || address_parse_mailbox(delivered_to, &address) == ADDRESS_OK) &&
-        header_put_return_path(&out, &path) && header_put_delivered_to(&out, &address) &&
-        arena_dup(&m->arena, buf_str(&out), ret_prefix);
-    buf_release(&out);
-    return ok;
-}
-
 static bool plan_deliveries(struct edge_message *m, const struct ipc_target *targets, size_t count,
                             const struct ipc_delivery **ret_deliveries)
 {
@@ -236,7 +217,8 @@ static bool plan_deliveries(struct edge_message *m, const struct ipc_target *tar
     for (size_t i = 0; i < count; i++) {
         list[i] =
             (struct ipc_delivery){.account = targets[i].account, .mailbox = targets[i].mailbox};
-        if (!make_prefix(m, targets[i].delivered_to, &list[i].prefix))
+        if (!new_email_prefix(&m->arena, m->reverse_path, targets[i].delivered_to,
+                              &list[i].prefix))
             return false;
     }
     *ret_deliveries = list;
@@ -373,26 +355,11 @@ static void shipped(void *context, enum status_code status, const struct ipc_bod
         m->room(m->room_context);
 }
 
-/* Those that are ready; a message that travels whole has no more than CHUNKS_MAX. */
-static size_t list_chunks(struct edge_message *m, struct ipc_chunk chunks[CHUNKS_MAX])
-{
-    size_t count;
-    const struct body_chunk *ready = body_writer_ready(m->parts->writer, &count);
-    invariant(count <= CHUNKS_MAX);
-    for (size_t i = 0; i < count; i++)
-        chunks[i] = (struct ipc_chunk){.codec = ready[i].codec,
-                                       .key_id = ready[i].key_id,
-                                       .plain_size = ready[i].plain_size,
-                                       .hash = ready[i].hash,
-                                       .data = ready[i].data};
-    return count;
-}
-
 /* Sends the chunks that are ready ahead of the accept. */
 static void ship(struct edge_message *m)
 {
     struct ipc_chunk chunks[CHUNKS_MAX];
-    size_t count = list_chunks(m, chunks);
+    size_t count = new_email_chunks(m->parts->writer, chunks, CHUNKS_MAX);
     if (count == 0)
         return;
     if (m->body == 0)
@@ -600,32 +567,6 @@ static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
     return true;
 }
 
-/*
- * What is stored beside the body. A structure so large that it strains the channel is made for no
- * reader: it is left out, and whoever needs it parses the body again.
- */
-static void describe(const struct edge_message *m, struct ipc_email *ret_email)
-{
-    const struct header_facts *header = &m->facts.header;
-    const struct structure *s = m->facts.structure;
-    const struct structure_envelope *envelope = s ? s->parts[0].envelope : NULL;
-    bool fits = s && m->facts.structure_blob.len <= STRUCTURE_SENT_MAX;
-    int64_t sent_ms = 0;
-    int zone;
-    date_parse_mail(header->date, &sent_ms, &zone);
-    *ret_email = (struct ipc_email){
-        .size = m->facts.size,
-        .body = m->body,
-        .parser_version = fits ? STRUCTURE_VERSION : 0,
-        .structure = fits ? m->facts.structure_blob : STR(""),
-        .signature = m->facts.signature,
-        .message_id = text_from(header->message_id),
-        .in_reply_to = text_from(envelope ? envelope->in_reply_to : STR("")),
-        .subject = text_from(header->subject),
-        .sent_at_ms = sent_ms,
-    };
-}
-
 bool edge_message_accept(struct edge_message *m, const struct edge_message_origin *origin,
                          struct now now, edge_message_accepted *accepted, void *context)
 {
@@ -643,9 +584,10 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
     struct ipc_chunk chunks[CHUNKS_MAX];
     if (m->lost)
         return false;
-    describe(m, &in.email);
+    new_email_describe(&m->facts, &in.email);
+    in.email.body = m->body;
     in.email.chunks = chunks;
-    in.email.chunks_count = list_chunks(m, chunks);
+    in.email.chunks_count = new_email_chunks(m->parts->writer, chunks, CHUNKS_MAX);
     if (!list_recipients(m, &in))
         return false;
     m->accepted = accepted;

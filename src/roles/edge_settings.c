@@ -37,6 +37,9 @@ static struct smtp_limits smtp_limits_of(const struct config_limits *c)
     limits.unknown_recipients = (uint32_t)c->unknown_recipients;
     limits.tarpit_ms = (uint32_t)c->tarpit_ms;
     limits.idle_ms = (uint32_t)c->smtp_idle_ms;
+    limits.body_rate_min = (uint32_t)c->body_rate_min;
+    limits.body_grace_ms = (uint32_t)c->body_grace_ms;
+    limits.text_line_size = (uint32_t)c->text_line_size;
     return limits;
 }
 

@@ -36,7 +36,7 @@ struct edge_smtp {
     struct edge_message_facts facts;
 };
 
-enum { KEY_SIZE = 32 };
+enum { KEY_SIZE = 32, CONFIRMED_AT_ONCE = 100 };
 
 static const struct smtp_reply reply_temporary =
     SMTP_REPLY(451, 4, 3, 0, "Cannot do this now, try again later");
@@ -399,25 +399,33 @@ static void log_result(struct edge_smtp *s, enum status_code status, bool again)
     log_end(&line);
 }
 
-/* LMTP answers for each recipient; SMTP says 250 only when it holds for all of them. */
+/* LMTP answers for each recipient (RFC 2033 §4.2). */
+static void answer_each(struct edge_smtp *s, const struct ipc_accept_result *results, size_t count)
+{
+    struct smtp_reply *replies = calloc(count, sizeof *replies);
+    for (size_t i = 0; replies && i < count; i++)
+        replies[i] = *reply_to_status(results[i].status);
+    if (replies)
+        smtp_server_answer_each(s->engine, take_token(s), replies, count, edge_conn_now(s->conn));
+    else
+        answer(s, &reply_temporary);
+    free(replies);
+}
+
+/* SMTP says 250 only when it holds for all of them. */
 static void answer_results(struct edge_smtp *s, const struct ipc_accept_result *results,
                            size_t count)
 {
-    struct now now = edge_conn_now(s->conn);
-    uint64_t token = take_token(s);
     enum status_code worst = STATUS_OK;
     bool again = true;
-    struct smtp_reply replies[LIMIT_SMTP_RECIPIENTS];
-    invariant(count <= LIMIT_SMTP_RECIPIENTS);
     for (size_t i = 0; i < count; i++) {
-        replies[i] = *reply_to_status(results[i].status);
         if (results[i].status != STATUS_OK)
             worst = results[i].status;
         again = again && results[i].again;
     }
     log_result(s, worst, again);
     if (s->conn->kind == LISTEN_LMTP) {
-        smtp_server_answer_each(s->engine, token, replies, count, now);
+        answer_each(s, results, count);
         return;
     }
     struct smtp_reply reply = *reply_to_status(worst);
@@ -426,7 +434,7 @@ static void answer_results(struct edge_smtp *s, const struct ipc_accept_result *
     buf_printf(&words, "Ok, kept as %s", edge_message_id(s->message));
     if (worst == STATUS_OK)
         reply = (struct smtp_reply){250, 2, 0, 0, buf_str(&words)};
-    smtp_server_answer(s->engine, token, reply, now);
+    answer(s, &reply);
     buf_release(&words);
 }
 
@@ -563,14 +571,15 @@ static void end_body(struct edge_smtp *s, struct now now)
 
 static void confirm(struct edge_smtp *s)
 {
-    struct ipc_key keys[LIMIT_SMTP_RECIPIENTS];
-    size_t count = 0;
-    struct str all = buf_str(&s->unconfirmed);
-    for (; all.len > 0; all = str_skip(all, KEY_SIZE))
-        keys[count++].key = str_sub(all, 0, KEY_SIZE);
-    if (count > 0)
+    struct ipc_key keys[CONFIRMED_AT_ONCE];
+    struct str rest = buf_str(&s->unconfirmed);
+    while (rest.len > 0) {
+        size_t count = 0;
+        for (; rest.len > 0 && count < CONFIRMED_AT_ONCE; rest = str_skip(rest, KEY_SIZE))
+            keys[count++].key = str_sub(rest, 0, KEY_SIZE);
         ipc_confirm_note(s->conn->edge->vault,
                          &(struct ipc_confirm_in){.keys = keys, .keys_count = count});
+    }
     buf_release(&s->unconfirmed);
 }
 
@@ -588,7 +597,7 @@ static bool smtp_open(struct edge_conn *conn, struct now now)
     buf_init(&s->orcpt, LIMIT_SMTP_COMMAND_SIZE);
     buf_init(&s->envid, LIMIT_SMTP_COMMAND_SIZE);
     buf_init(&s->helo, LIMIT_SMTP_COMMAND_SIZE);
-    buf_init(&s->unconfirmed, KEY_SIZE * LIMIT_SMTP_RECIPIENTS);
+    buf_init(&s->unconfirmed, KEY_SIZE * conn->settings->config.limits.recipients);
     edge_identity_init(&s->who);
     edge_login_init(&s->login, conn, &s->who, on_login, s);
     conn->session = s;

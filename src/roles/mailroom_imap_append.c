@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#include "codec/date.h"
 #include "roles/mailroom_imap.h"
+#include "roles/new_email.h"
 #include "store/directory.h"
 
 /* A body larger than this goes ahead of its request in pieces: a frame has a limit. */
@@ -169,23 +169,6 @@ static void on_appended(void *context, enum status_code status, const struct ipc
         imap_answer_append(i->engine, i->event.token, out->uidvalidity, out->uid);
 }
 
-static struct ipc_email email_of(const struct ingest_facts *facts)
-{
-    const struct structure_envelope *envelope = facts->structure->parts[0].envelope;
-    struct ipc_email email = {
-        .size = facts->size,
-        .parser_version = STRUCTURE_VERSION,
-        .structure = facts->structure_blob,
-        .signature = facts->signature,
-        .message_id = text_from(envelope->message_id),
-        .in_reply_to = text_from(envelope->in_reply_to),
-        .subject = text_from(envelope->subject),
-    };
-    if (!date_parse_mail(envelope->date, &email.sent_at_ms, NULL))
-        email.sent_at_ms = 0;
-    return email;
-}
-
 static void send_append(struct imap_session *i, const struct ingest_facts *facts)
 {
     struct imap_append_state *append = i->append;
@@ -197,8 +180,8 @@ static void send_append(struct imap_session *i, const struct ingest_facts *facts
         .flags = append->flags,
         .keywords = text_from(buf_str(&append->keywords)),
         .internal_ms = append->internal_ms,
-        .email = email_of(facts),
     };
+    new_email_describe(facts, &in.email);
     in.email.body = append->body;
     in.email.chunks = chunks_of(i, &in.email.chunks_count);
     imap_wait(i, in.email.chunks ? ipc_append_call(imap_room(i)->vault, &in, on_appended, i) : 0);

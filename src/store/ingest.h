@@ -9,8 +9,9 @@
 
 /* How a chunk's bytes are kept. Numbers are stored: they are never used again for another. */
 enum chunk_codec {
-    CHUNK_PLAIN = 0, /* as they are: what zstd could not make smaller */
-    CHUNK_ZSTD = 1,
+    CHUNK_PLAIN = 0,           /* as they are: what zstd could not make smaller */
+    CHUNK_ZSTD_PLAIN_HASH = 1, /* the hash is of the plain octets: read, not written any more */
+    CHUNK_ZSTD = 2,
 };
 
 #define CHUNK_HASH_SIZE 32
@@ -20,7 +21,7 @@ struct body_chunk {
     uint8_t codec;
     uint32_t key_id;     /* the key it is encrypted under; 0: not encrypted */
     uint32_t plain_size; /* octets of the body it stands for */
-    struct str hash;     /* SHA-256 of those */
+    struct str hash;     /* SHA-256 of data: whether the disk gives back what it got */
     struct str data;
 };
 

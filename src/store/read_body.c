@@ -27,7 +27,7 @@ static enum status_code unpack(struct body_reader *r, uint8_t codec, size_t plai
     if (codec == CHUNK_PLAIN)
         return data.len == plain_size && buf_append_str(&r->plain, data) ? STATUS_OK
                                                                          : STATUS_CORRUPT;
-    if (codec != CHUNK_ZSTD)
+    if (codec != CHUNK_ZSTD && codec != CHUNK_ZSTD_PLAIN_HASH)
         return STATUS_UNSUPPORTED;
     if (!r->context)
         r->context = ZSTD_createDCtx();
@@ -41,21 +41,30 @@ static enum status_code unpack(struct body_reader *r, uint8_t codec, size_t plai
     return STATUS_OK;
 }
 
-enum status_code body_chunk_open(struct body_reader *r, const struct body_chunk *chunk)
+static enum status_code check_hash(const struct body_chunk *chunk, struct str octets)
 {
     unsigned char hash[CHUNK_HASH_SIZE];
+    if (EVP_Digest(octets.ptr, octets.len, hash, NULL, EVP_sha256(), NULL) != 1)
+        return STATUS_NO_MEMORY;
+    return str_eq(chunk->hash, str_make(hash, sizeof hash)) ? STATUS_OK : STATUS_CORRUPT;
+}
+
+/* What is not what was written is not given to the decompressor at all. */
+enum status_code body_chunk_open(struct body_reader *r, const struct body_chunk *chunk)
+{
+    bool of_plain = chunk->codec == CHUNK_ZSTD_PLAIN_HASH;
     buf_clear(&r->plain);
     r->chunk = 0;
     if (chunk->key_id != 0)
         return STATUS_UNSUPPORTED;
     if (chunk->plain_size > LIMIT_CHUNK_SIZE)
         return STATUS_CORRUPT;
-    enum status_code status = unpack(r, chunk->codec, chunk->plain_size, chunk->data);
-    if (status != STATUS_OK)
-        return status;
-    if (EVP_Digest(r->plain.ptr, r->plain.len, hash, NULL, EVP_sha256(), NULL) != 1)
-        return STATUS_NO_MEMORY;
-    return str_eq(chunk->hash, str_make(hash, sizeof hash)) ? STATUS_OK : STATUS_CORRUPT;
+    enum status_code status = of_plain ? STATUS_OK : check_hash(chunk, chunk->data);
+    if (status == STATUS_OK)
+        status = unpack(r, chunk->codec, chunk->plain_size, chunk->data);
+    if (status == STATUS_OK && of_plain)
+        status = check_hash(chunk, buf_str(&r->plain));
+    return status;
 }
 
 /* Leaves the octets of the body's chunk of that number in r->plain. */

@@ -150,6 +150,8 @@ static void close_with(struct smtp_client *c, enum smtp_client_close_reason reas
     c->closed = (struct smtp_client_closed){reason, client_stage(c), reply};
     if (c->message.given) {
         enum smtp_client_verdict verdict = client_verdict(&reply);
+        if (c->closed.stage < SMTP_CLIENT_MAIL) /* it is not about this message */
+            verdict = SMTP_CLIENT_LATER;
         if (reply.code == 0 && is_perhaps_taken(c))
             verdict = SMTP_CLIENT_UNKNOWN;
         client_settle(c, c->closed.stage, verdict, reply);
@@ -406,7 +408,8 @@ enum smtp_client_stage client_stage(const struct smtp_client *c)
         return SMTP_CLIENT_RCPT;
     if (m->data_due > 0)
         return SMTP_CLIENT_DATA;
-    return m->phase == PHASE_BODY || m->chunks_due > 0 ? SMTP_CLIENT_BODY : SMTP_CLIENT_END;
+    bool all_taken = m->phase > PHASE_BODY && c->out_total - c->out.len >= m->end_at;
+    return all_taken && m->chunks_due == 0 ? SMTP_CLIENT_END : SMTP_CLIENT_BODY;
 }
 
 int64_t smtp_client_deadline(const struct smtp_client *c)

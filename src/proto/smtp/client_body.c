@@ -212,10 +212,6 @@ static void decline(struct smtp_client *c)
 {
     struct client_message *m = &c->message;
     m->phase = PHASE_DEAD;
-    if (c->settings->lmtp) { /* RFC 2033 §4.2: it must not be, and no reply would follow the dot */
-        client_close(c, SMTP_CLIENT_CLOSE_GARBAGE);
-        return;
-    }
     client_say(c, STR(".\r\n"));
     m->end_due = 1;
     m->end_at = c->out_total;
@@ -225,16 +221,21 @@ static void decline(struct smtp_client *c)
 void client_hear_data(struct smtp_client *c)
 {
     struct client_message *m = &c->message;
+    bool nobody = m->accepted == 0 || m->phase == PHASE_DEAD;
+    /* RFC 2033 §4.2: on LMTP 354 must not be then, and no reply would follow the dot. */
+    bool good = c->reader.code >= 400 || (c->reader.code == 354 && !(nobody && c->settings->lmtp));
+    if (!good) {
+        client_close(c, SMTP_CLIENT_CLOSE_GARBAGE);
+        return;
+    }
     m->data_due = 0;
-    if (c->reader.code == 354 && m->accepted > 0 && m->phase == PHASE_DATA) {
+    if (c->reader.code != 354) {
+        client_settle_refused(c, SMTP_CLIENT_DATA);
+    } else if (nobody) {
+        decline(c);
+    } else {
         m->phase = PHASE_BODY;
         client_tell(c, SMTP_CLIENT_EVENT_BODY_WANTED);
-    } else if (c->reader.code == 354) {
-        decline(c);
-    } else if (c->reader.code < 400) {
-        client_close(c, SMTP_CLIENT_CLOSE_GARBAGE);
-    } else {
-        client_settle_refused(c, SMTP_CLIENT_DATA);
     }
 }
 

@@ -9,12 +9,12 @@
 
 #include "base/testing.h"
 #include "proto/smtp/server.h"
+#include "proto/smtp/testing_dialogue.h"
 
 enum {
     STEPS_MAX = 400,
     ANSWERS_MAX = 40,
     EACH_MAX = 8,
-    DIALOGUE_SIZE_MAX = 1 << 20,
     SPLITS_MAX = 3000, /* of one dialogue; a longer one is cut at evenly spread places */
 };
 
@@ -63,48 +63,11 @@ struct dialogue {
     size_t client_size; /* octets of all STEP_CLIENT together */
 };
 
-static void give_up(const char *name, int line, const char *what, struct str word)
-{
-    fail_msg("%s:%d: %s: %.*s", name, line, what, STR_ARG(word));
-}
-
-static int hex_digit(char c)
-{
-    return ascii_is_digit(c) ? c - '0' : ascii_lower(c) - 'a' + 10;
-}
-
-/* \r \n \t \0 \\ \xHH */
-static void unescape(struct buf *out, struct str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (c == '\\' && i + 1 < s.len) {
-            c = s.ptr[++i];
-            c = c == 'r' ? '\r' : c == 'n' ? '\n' : c == 't' ? '\t' : c == '0' ? '\0' : c;
-            if (c == 'x' && i + 2 < s.len) {
-                c = (char)(hex_digit(s.ptr[i + 1]) * 16 + hex_digit(s.ptr[i + 2]));
-                i += 2;
-            }
-        }
-        assert_true(buf_append_byte(out, c));
-    }
-}
-
-static struct str first_word(struct str *rest)
-{
-    struct str word = {NULL, 0};
-    *rest = str_trim(*rest);
-    ptrdiff_t space = str_find_byte(*rest, ' ');
-    word = space < 0 ? *rest : str_sub(*rest, 0, (size_t)space);
-    *rest = str_trim(str_skip(*rest, word.len));
-    return word;
-}
-
 static void add_client(struct dialogue *d, int line, struct str raw, uint64_t times, struct str end)
 {
     size_t start = d->unescaped.len;
     for (uint64_t i = 0; i < times; i++)
-        unescape(&d->unescaped, raw);
+        dialogue_unescape(&d->unescaped, raw);
     buf_append_str(&d->unescaped, end);
     size_t size = d->unescaped.len - start;
     struct step *last = d->steps_count > 0 ? &d->steps[d->steps_count - 1] : NULL;
@@ -120,7 +83,7 @@ static void add_client(struct dialogue *d, int line, struct str raw, uint64_t ti
 static void add_step(struct dialogue *d, enum step_kind kind, int line, struct str value)
 {
     size_t start = d->unescaped.len;
-    unescape(&d->unescaped, value);
+    dialogue_unescape(&d->unescaped, value);
     assert_in_range(d->steps_count, 0, STEPS_MAX - 1);
     d->steps[d->steps_count++] =
         (struct step){kind, line, str_make(d->unescaped.ptr + start, d->unescaped.len - start)};
@@ -129,7 +92,7 @@ static void add_step(struct dialogue *d, enum step_kind kind, int line, struct s
 static void set_limit(struct dialogue *d, int line, struct str value)
 {
     struct smtp_limits *l = &d->listener.limits;
-    struct str name = first_word(&value);
+    struct str name = dialogue_word(&value);
     const struct {
         struct str name;
         uint32_t *place;
@@ -143,11 +106,12 @@ static void set_limit(struct dialogue *d, int line, struct str value)
         {STR("greeting_delay_ms"), &l->greeting_delay_ms},
         {STR("idle_ms"), &l->idle_ms},
         {STR("body_rate_min"), &l->body_rate_min},
+        {STR("body_grace_ms"), &l->body_grace_ms},
         {STR("text_line_size"), &l->text_line_size},
     };
     uint64_t number;
     if (!str_to_u64(value, UINT32_MAX, &number))
-        give_up(d->name, line, "no number", value);
+        dialogue_give_up(d->name, line, "no number", value);
     if (str_eq(name, STR("message_size"))) {
         l->message_size = number;
         return;
@@ -158,7 +122,7 @@ static void set_limit(struct dialogue *d, int line, struct str value)
             return;
         }
     }
-    give_up(d->name, line, "no such limit", name);
+    dialogue_give_up(d->name, line, "no such limit", name);
 }
 
 static void set_listener(struct dialogue *d, int line, struct str value)
@@ -173,16 +137,16 @@ static void set_listener(struct dialogue *d, int line, struct str value)
             return;
         }
     }
-    give_up(d->name, line, "no such listener", value);
+    dialogue_give_up(d->name, line, "no such listener", value);
 }
 
 static void add_answer(struct dialogue *d, int line, struct str value)
 {
     if (d->answers_count == ANSWERS_MAX)
-        give_up(d->name, line, "too many answers", value);
+        dialogue_give_up(d->name, line, "too many answers", value);
     struct answer *a = &d->answers[d->answers_count++];
-    a->to = first_word(&value);
-    a->match = first_word(&value);
+    a->to = dialogue_word(&value);
+    a->match = dialogue_word(&value);
     a->words = value;
 }
 
@@ -217,9 +181,9 @@ static bool take_client(struct dialogue *d, int line, struct str key, struct str
     } else if (str_eq(key, STR("C-raw"))) {
         add_client(d, line, value, 1, STR(""));
     } else if (str_eq(key, STR("C-repeat"))) {
-        struct str count = first_word(&value);
+        struct str count = dialogue_word(&value);
         if (!str_to_u64(count, DIALOGUE_SIZE_MAX, &times))
-            give_up(d->name, line, "no number", count);
+            dialogue_give_up(d->name, line, "no number", count);
         add_client(d, line, value, times, STR(""));
     } else {
         return false;
@@ -259,20 +223,12 @@ static bool take_step(struct dialogue *d, int line, struct str key, struct str v
 
 static void parse_dialogue(struct dialogue *d, struct str text)
 {
-    struct str line;
-    for (int number = 1; str_split(&text, '\n', &line); number++) {
-        ptrdiff_t colon = str_find_byte(line, ':');
-        if (str_empty(str_trim(line)) || line.ptr[0] == '#')
-            continue;
-        if (colon < 0)
-            give_up(d->name, number, "no colon", line);
-        struct str key = str_sub(line, 0, (size_t)colon);
-        struct str value = str_skip(line, (size_t)colon + 1);
-        if (value.len > 0 && value.ptr[0] == ' ')
-            value = str_skip(value, 1);
+    struct str key, value;
+    int number = 0;
+    while (dialogue_line(d->name, &text, &number, &key, &value)) {
         if (!take_client(d, number, key, value) && !take_step(d, number, key, value) &&
             !take_setting(d, number, key, value))
-            give_up(d->name, number, "unknown key", key);
+            dialogue_give_up(d->name, number, "unknown key", key);
     }
 }
 
@@ -280,13 +236,8 @@ static struct smtp_counts counts;
 
 static void load_dialogue(struct dialogue *d, const char *folder, const char *name)
 {
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    assert_non_null(file);
-    *d = (struct dialogue){.name = name, .memory = malloc(DIALOGUE_SIZE_MAX)};
-    size_t size = fread(d->memory, 1, DIALOGUE_SIZE_MAX, file);
-    fclose(file);
+    struct str text = dialogue_load(folder, name);
+    *d = (struct dialogue){.name = name, .memory = (char *)(uintptr_t)text.ptr};
     /* Room for all from the start, so that steps may point into it. */
     buf_init(&d->unescaped, DIALOGUE_SIZE_MAX);
     assert_non_null(buf_reserve(&d->unescaped, DIALOGUE_SIZE_MAX));
@@ -297,7 +248,7 @@ static void load_dialogue(struct dialogue *d, const char *folder, const char *na
         .limits = smtp_limits_default,
         .counts = &counts,
     };
-    parse_dialogue(d, str_make(d->memory, size));
+    parse_dialogue(d, text);
 }
 
 /* ---- The owner ----------------------------------------------------------------------------- */
@@ -331,11 +282,11 @@ static void lose(const struct run *r, const char *what, struct str expected, str
 /* "550 5.1.1 words"; "accept" is the usual one. */
 static struct smtp_reply parse_reply(struct str words)
 {
-    struct str code = first_word(&words), enhanced = {NULL, 0}, part;
+    struct str code = dialogue_word(&words), enhanced = {NULL, 0}, part;
     uint64_t numbers[4] = {0};
     if (!str_to_u64(code, 599, &numbers[0]))
         return (struct smtp_reply){0};
-    enhanced = first_word(&words);
+    enhanced = dialogue_word(&words);
     for (int i = 1; i < 4 && str_split(&enhanced, '.', &part); i++)
         str_to_u64(part, 999, &numbers[i]);
     return (struct smtp_reply){(uint16_t)numbers[0], (uint8_t)numbers[1], (uint16_t)numbers[2],
@@ -768,8 +719,7 @@ static void every_dialogue_holds_at_every_split(void **state)
 {
     (void)state;
     char folder[4000];
-    const char *root = getenv("POSTERN_SOURCE_ROOT");
-    snprintf(folder, sizeof folder, "%s/tests/dialogues", root ? root : ".");
+    dialogue_folder(folder, sizeof folder, "");
     DIR *dir = opendir(folder);
     assert_non_null(dir);
     int files = 0;

@@ -20,6 +20,7 @@ const struct smtp_limits smtp_limits_default = {
     .tarpit_ms = LIMIT_SMTP_TARPIT_MS,
     .idle_ms = LIMIT_SMTP_IDLE_MS,
     .body_rate_min = LIMIT_SMTP_BODY_RATE_MIN,
+    .body_grace_ms = LIMIT_SMTP_BODY_GRACE_MS,
     .text_line_size = LIMIT_SMTP_TEXT_LINE_SIZE,
 };
 

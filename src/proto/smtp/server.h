@@ -58,7 +58,8 @@ struct smtp_limits {
     uint32_t tarpit_ms;          /* how long each refusal is held back then; 0: never */
     uint32_t greeting_delay_ms;  /* a peer that talks before the greeting is refused; may be 0 */
     uint32_t idle_ms;            /* 421 4.4.2 */
-    uint32_t body_rate_min;      /* octets a second, averaged from the first minute: 421 4.4.2 */
+    uint32_t body_rate_min;      /* octets a second on average: 421 4.4.2; 0: any */
+    uint32_t body_grace_ms;      /* of each body, before that is asked for */
     uint32_t text_line_size;     /* of a message, CRLF included: 500 5.6.0 */
 };
 

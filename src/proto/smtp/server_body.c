@@ -31,9 +31,6 @@ static const struct smtp_reply replies_fault[] = {
     [SMTP_SCAN_LONG_LINE] = SMTP_REPLY(500, 5, 6, 0, "a line of the message is too long"),
 };
 
-/* The rate is judged from here on. */
-enum { BODY_GRACE_MS = 60 * 1000 };
-
 /* ---- The start ---------------------------------------------------------------------------- */
 
 static const struct smtp_reply *find_obstacle(const struct smtp_server *s)
@@ -94,10 +91,11 @@ static void begin_body(struct smtp_server *s, bool dots)
 int64_t server_body_deadline(const struct smtp_server *s)
 {
     uint64_t rate = s->listener->limits.body_rate_min;
+    int64_t grace_ms = s->listener->limits.body_grace_ms;
     if (rate == 0)
         return NEVER_MS;
     int64_t paid_ms = (int64_t)(s->body.clock_octets / rate * 1000);
-    return s->body.clock_ms + (paid_ms > BODY_GRACE_MS ? paid_ms : BODY_GRACE_MS);
+    return s->body.clock_ms + (paid_ms > grace_ms ? paid_ms : grace_ms);
 }
 
 /* ---- The octets and the end --------------------------------------------------------------- */

@@ -1,0 +1,436 @@
+#include "roles/courier_report.h"
+
+#include <stdlib.h>
+
+#include "base/bug.h"
+#include "base/limits.h"
+#include "codec/hex.h"
+#include "codec/utf8.h"
+#include "mail/dsn.h"
+#include "mail/ingest.h"
+#include "roles/new_email.h"
+#include "store/ingest.h"
+
+/* The numbers of ipc.table. */
+enum { TASK_DELIVER, TASK_DELIVERED, TASK_EXPIRED, TASK_BOUNCE, TASK_LATE };
+enum { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_LATER, OUTCOME_BACK, OUTCOME_MOVED, OUTCOME_NOTICED };
+enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
+enum { RET_FULL = 1, BODY_8BITMIME = 1, BODY_BINARYMIME = 2, BY_NOTIFY = 2 };
+
+enum {
+    HEADER_RETURNED_MAX = 64 * 1024,
+    ARENA_SIZE = 1024 * 1024,
+    WORDS_KEPT = 4096,
+    CHUNKS_MAX = COURIER_REPORT_SIZE_MAX / LIMIT_CHUNK_SIZE + 1,
+    BOUNDARY_SIZE = 2 + 2 * COURIER_REPORT_RANDOM_SIZE,
+    DROP_WORDS_MAX = 600,
+    /* What they say must fit beside the original. */
+    RECIPIENTS_MAX = 32,
+};
+
+_Static_assert(COURIER_REPORT_ORIGINAL_MAX + DSN_SIZE_MAX(RECIPIENTS_MAX) + 8192 <=
+                   COURIER_REPORT_SIZE_MAX,
+               "a report fits what is promised");
+
+struct courier_report {
+    struct arena arena;
+    struct dsn dsn;
+    struct dsn_recipient *recipients;
+    size_t covered; /* of the results */
+    char boundary[BOUNDARY_SIZE + 1];
+    uint64_t original_size;
+    bool original_lost;
+    struct buf original; /* what came of it, its prefix first */
+    struct ipc_accept_recipient plan;
+    struct str drop_words;
+    struct ingest *ingest;
+    struct body_writer *writer;
+    struct ipc_chunk chunks[CHUNKS_MAX];
+};
+
+/* ---- Is one due?
+ * ----------------------------------------------------------------------------------
+ */
+
+/*
+ * RFC 3461 §5.2.2, §5.2.3: where the next server offers DSN it was told what the sender asked for;
+ * RFC 2852 §4.1.2: with a trace each server that passes the message on says so.
+ */
+static enum courier_report_due due_for_success(const struct ipc_job *job,
+                                               const struct courier_report_result *result)
+{
+    bool asked = (result->recipient->notify & NOTIFY_SUCCESS) != 0;
+    if (result->recipient->task == TASK_DELIVERED)
+        return asked ? REPORT_DELIVERED : REPORT_NOT_DUE;
+    if (result->recipient->task != TASK_DELIVER)
+        return REPORT_NOT_DUE;
+    if (asked && !result->next_tells)
+        return result->is_final ? REPORT_DELIVERED : REPORT_RELAYED;
+    return job->envelope.by_trace ? REPORT_RELAYED : REPORT_NOT_DUE;
+}
+
+enum courier_report_due courier_report_due(const struct ipc_job *job,
+                                           const struct courier_report_result *result)
+{
+    uint8_t notify = result->recipient->notify;
+    /* RFC 5321 §4.5.5, RFC 3461 §6.1: no report about a report. */
+    if (text_peek(job->sender).len == 0 || (notify & NOTIFY_NEVER) != 0)
+        return REPORT_NOT_DUE;
+    switch (result->outcome->outcome) {
+    case OUTCOME_DONE:
+        return due_for_success(job, result);
+    case OUTCOME_FAILED:
+        /* RFC 3461 §4.1: failures are told where nothing was said. */
+        return notify == 0 || (notify & NOTIFY_FAILURE) ? REPORT_FAILED : REPORT_NOT_DUE;
+    case OUTCOME_NOTICED:
+        /* RFC 2852 §4.1.4: the sender asked to be told at that time. */
+        return (notify & NOTIFY_DELAY) || job->envelope.by_mode == BY_NOTIFY ? REPORT_DELAYED
+                                                                             : REPORT_NOT_DUE;
+    default:
+        return REPORT_NOT_DUE;
+    }
+}
+
+static struct text or_else(struct text words, struct str otherwise)
+{
+    return text_peek(words).len > 0 ? words : text_from(otherwise);
+}
+
+static struct str status_of_class(struct str status, char class, struct str otherwise)
+{
+    return status.len > 0 && status.ptr[0] == class ? status : otherwise;
+}
+
+void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc_outcome *ret)
+{
+    invariant(recipient->task != TASK_DELIVER);
+    *ret = (struct ipc_outcome){.recipient = recipient->id,
+                                .outcome = OUTCOME_FAILED,
+                                .words = recipient->last_words,
+                                .remote = recipient->last_remote};
+    if (recipient->task == TASK_DELIVERED) {
+        ret->outcome = OUTCOME_DONE;
+        ret->status = STR("2.1.5");
+        ret->words = text_from(STR("it is in the mailbox"));
+        ret->remote = text_from(STR(""));
+    } else if (recipient->task == TASK_EXPIRED) {
+        ret->status = STR("4.4.7"); /* RFC 3463 §3.5: delivery time expired */
+        ret->words = or_else(ret->words, STR("it could not be delivered in all the time it had"));
+    } else if (recipient->task == TASK_BOUNCE) {
+        ret->status = status_of_class(recipient->last_status, '5', STR("5.0.0"));
+        ret->words = or_else(ret->words, STR("returned by the people who run the mail system"));
+    } else {
+        ret->outcome = OUTCOME_NOTICED;
+        ret->noticed = true;
+        ret->status = status_of_class(recipient->last_status, '4', STR("4.4.1"));
+        ret->words = or_else(ret->words, STR("their mail server could not be reached yet"));
+    }
+}
+
+/* ---- The facts, copied --------------------------------------------------------------------------
+ */
+
+/* Words of an earlier attempt do not say whether they are a reply; a reply begins with its code. */
+static bool looks_like_reply(struct text words)
+{
+    struct str s = text_peek(words);
+    return s.len > 3 && (s.ptr[0] == '4' || s.ptr[0] == '5') && ascii_is_digit(s.ptr[1]) &&
+           ascii_is_digit(s.ptr[2]) && (s.ptr[3] == ' ' || s.ptr[3] == '-');
+}
+
+/* More of it than mail/dsn.h quotes is of no use. */
+static bool dup_text(struct arena *a, struct text t, struct text *ret)
+{
+    struct str copy;
+    if (!arena_dup(a, str_sub(text_peek(t), 0, WORDS_KEPT), &copy))
+        return false;
+    *ret = text_from(copy);
+    return true;
+}
+
+static bool copy_result(struct courier_report *r, const struct courier_report_facts *facts,
+                        const struct courier_report_result *result, enum courier_report_due due)
+{
+    static const enum dsn_action actions[] = {
+        [REPORT_FAILED] = DSN_FAILED,
+        [REPORT_DELAYED] = DSN_DELAYED,
+        [REPORT_DELIVERED] = DSN_DELIVERED,
+        [REPORT_RELAYED] = DSN_RELAYED,
+    };
+    const struct ipc_job_recipient *from = result->recipient;
+    const struct ipc_outcome *outcome = result->outcome;
+    struct dsn_recipient *to = &r->recipients[r->dsn.count++];
+    bool is_old = from->task != TASK_DELIVER;
+    to->action = actions[due];
+    to->is_reply = is_old ? looks_like_reply(outcome->words) && text_peek(outcome->remote).len > 0
+                          : result->is_reply;
+    to->attempt_ms = is_old ? 0 : facts->now.wall_ms;
+    if (due == REPORT_DELAYED && from->remaining_ms > 0)
+        to->until_ms = facts->now.wall_ms + from->remaining_ms;
+    return arena_dup(&r->arena, outcome->status, &to->status) &&
+           dup_text(&r->arena, from->recipient, &to->address) &&
+           dup_text(&r->arena, from->orcpt, &to->original) &&
+           dup_text(&r->arena, outcome->remote, &to->remote) &&
+           dup_text(&r->arena, outcome->words, &to->words);
+}
+
+static bool copy_results(struct courier_report *r, const struct courier_report_facts *facts)
+{
+    r->recipients = arena_alloc_array(&r->arena, RECIPIENTS_MAX, sizeof *r->recipients);
+    r->dsn.recipients = r->recipients;
+    if (!r->recipients)
+        return false;
+    for (; r->covered < facts->count && r->dsn.count < RECIPIENTS_MAX; r->covered++) {
+        const struct courier_report_result *result = &facts->results[r->covered];
+        enum courier_report_due due = courier_report_due(facts->job, result);
+        if (due != REPORT_NOT_DUE && !copy_result(r, facts, result, due))
+            return false;
+    }
+    return true;
+}
+
+/*
+ * RFC 3461 §4.3: FULL is for failures only; what is too large, or binary (its report could not go
+ * everywhere), is returned as its header.
+ */
+static enum dsn_part choose_part(const struct courier_report *r, const struct ipc_job *job)
+{
+    bool failed = false;
+    for (size_t i = 0; i < r->dsn.count; i++)
+        failed |= r->recipients[i].action == DSN_FAILED;
+    bool full = failed && job->envelope.ret == RET_FULL && job->envelope.body != BODY_BINARYMIME &&
+                r->original_size <= COURIER_REPORT_ORIGINAL_MAX;
+    return full ? DSN_PART_MESSAGE : DSN_PART_HEADER;
+}
+
+static bool copy_facts(struct courier_report *r, const struct courier_report_facts *facts)
+{
+    const struct ipc_job *job = facts->job;
+    struct buf hex;
+    buf_init(&hex, BOUNDARY_SIZE);
+    buf_append_str(&hex, STR("=_"));
+    hex_encode(&hex, str_make(facts->random, sizeof facts->random));
+    bool ok = str_to_c(buf_str(&hex), r->boundary, sizeof r->boundary) &&
+              arena_dup(&r->arena, job->trace_id, &r->dsn.trace_id);
+    buf_release(&hex);
+    r->dsn.boundary = str_from_c(r->boundary);
+    r->dsn.now_ms = facts->now.wall_ms;
+    r->dsn.arrival_ms = job->received_at_ms;
+    r->dsn.utf8 = job->envelope.utf8;
+    r->original_size = job->prefix.len + job->size;
+    r->dsn.part = choose_part(r, job);
+    r->plan.notify = NOTIFY_NEVER;
+    return ok && arena_dup(&r->arena, facts->hostname, &r->dsn.host) &&
+           arena_dup(&r->arena, facts->id, &r->dsn.id) &&
+           dup_text(&r->arena, job->sender, &r->dsn.sender) &&
+           dup_text(&r->arena, job->envelope.envid, &r->dsn.envid) &&
+           buf_append_str(&r->original, job->prefix);
+}
+
+struct courier_report *courier_report_new(const struct courier_report_facts *facts,
+                                          enum status_code *ret_status)
+{
+    struct courier_report *r = calloc(1, sizeof *r);
+    *ret_status = STATUS_NO_MEMORY;
+    if (!r)
+        return NULL;
+    arena_init(&r->arena, ARENA_SIZE);
+    buf_init(&r->original, COURIER_REPORT_ORIGINAL_MAX);
+    bool ok = copy_results(r, facts);
+    if (ok && r->dsn.count > 0)
+        ok = copy_facts(r, facts);
+    if (ok)
+        *ret_status = STATUS_OK;
+    if (ok && r->dsn.count > 0)
+        return r;
+    courier_report_free(r);
+    return NULL;
+}
+
+void courier_report_free(struct courier_report *r)
+{
+    if (!r)
+        return;
+    ingest_free(r->ingest);
+    body_writer_free(r->writer);
+    buf_release(&r->original);
+    arena_reset(&r->arena);
+    free(r);
+}
+
+size_t courier_report_covers(const struct courier_report *r)
+{
+    return r->covered;
+}
+
+/* ---- Whom it is for -----------------------------------------------------------------------------
+ */
+
+/* RFC 3464 §2: a report has the null reverse-path. */
+void courier_report_ask(const struct courier_report *r, struct ipc_recipient_in *ret_in)
+{
+    *ret_in = (struct ipc_recipient_in){.trusted = true,
+                                        .recipient = r->dsn.sender,
+                                        .size = r->original_size < COURIER_REPORT_SIZE_MAX
+                                                    ? r->original_size
+                                                    : COURIER_REPORT_SIZE_MAX};
+}
+
+static bool plan_deliveries(struct courier_report *r, const struct ipc_recipient_out *out)
+{
+    struct ipc_delivery *list = arena_alloc_array(&r->arena, out->targets_count, sizeof *list);
+    for (size_t i = 0; list && i < out->targets_count; i++) {
+        const struct ipc_target *target = &out->targets[i];
+        list[i] = (struct ipc_delivery){.account = target->account, .mailbox = target->mailbox};
+        if (!new_email_prefix(&r->arena, STR(""), target->delivered_to, &list[i].prefix))
+            return false;
+    }
+    r->plan.deliveries = list;
+    r->plan.deliveries_count = out->targets_count;
+    return list != NULL;
+}
+
+static bool plan_relays(struct courier_report *r, const struct ipc_recipient_out *out)
+{
+    struct ipc_relay *list = arena_alloc_array(&r->arena, out->relays_count, sizeof *list);
+    for (size_t i = 0; list && i < out->relays_count; i++)
+        if (!dup_text(&r->arena, out->relays[i].address, &list[i].address) ||
+            !arena_dup(&r->arena, out->relays[i].destination, &list[i].destination))
+            return false;
+    r->plan.relays = list;
+    r->plan.relays_count = out->relays_count;
+    return list != NULL;
+}
+
+static void keep_drop_words(struct courier_report *r, const struct ipc_recipient_out *out)
+{
+    struct buf words;
+    buf_init(&words, DROP_WORDS_MAX);
+    buf_printf(&words, " (bounce-dropped: %u %.*s %.*s)", out->code, STR_ARG(out->enhanced),
+               STR_ARG(str_sub(out->text, 0, DROP_WORDS_MAX / 2)));
+    if (words.failed || !arena_dup(&r->arena, buf_str(&words), &r->drop_words))
+        r->drop_words = STR(" (bounce-dropped)");
+    buf_release(&words);
+}
+
+enum courier_report_planned courier_report_planned(struct courier_report *r,
+                                                   const struct ipc_recipient_out *out)
+{
+    bool has_place = out->targets_count + out->relays_count > 0;
+    if (out->code / 100 == 4)
+        return REPORT_LATER;
+    if (out->code != 250 || !has_place) {
+        keep_drop_words(r, out);
+        return REPORT_DROPPED;
+    }
+    r->plan.recipient = r->dsn.sender;
+    return plan_deliveries(r, out) && plan_relays(r, out) ? REPORT_PLANNED : REPORT_LATER;
+}
+
+struct str courier_report_drop_words(const struct courier_report *r)
+{
+    return r->drop_words;
+}
+
+/* ---- The original -------------------------------------------------------------------------------
+ */
+
+/* The header of what is here, without the empty line; all of it where that has not come. */
+static struct str header_of(struct str original)
+{
+    ptrdiff_t end = str_find(original, STR("\r\n\r\n"));
+    if (str_starts(original, STR("\r\n")))
+        return STR("");
+    return end < 0 ? original : str_sub(original, 0, (size_t)end + 2);
+}
+
+static size_t original_wanted(const struct courier_report *r)
+{
+    if (r->dsn.part == DSN_PART_MESSAGE)
+        return (size_t)r->original_size;
+    return r->original_size < HEADER_RETURNED_MAX ? (size_t)r->original_size : HEADER_RETURNED_MAX;
+}
+
+bool courier_report_wants(const struct courier_report *r)
+{
+    struct str here = buf_str(&r->original);
+    if (r->original_lost || r->original.failed || here.len >= original_wanted(r))
+        return false;
+    return r->dsn.part == DSN_PART_MESSAGE || header_of(here).len == here.len;
+}
+
+void courier_report_original(struct courier_report *r, struct str octets)
+{
+    size_t wanted = original_wanted(r);
+    if (r->original.len < wanted)
+        buf_append_str(&r->original, str_sub(octets, 0, wanted - r->original.len));
+}
+
+void courier_report_original_lost(struct courier_report *r)
+{
+    r->original_lost = true;
+}
+
+/* Up to the end of its last line, where the header was too long to be had whole. */
+static struct str whole_lines(struct str header)
+{
+    ptrdiff_t end = str_rfind_byte(header, '\n');
+    return str_sub(header, 0, (size_t)(end + 1));
+}
+
+/* What comes along of the original. */
+static struct str settle_original(struct courier_report *r)
+{
+    struct str original = buf_str(&r->original);
+    r->dsn.header = whole_lines(header_of(original));
+    if (r->original_lost)
+        r->dsn.part = DSN_PART_NONE;
+    struct str part = r->dsn.part == DSN_PART_MESSAGE ? original : r->dsn.header;
+    r->dsn.part_is_8bit = !utf8_is_ascii(part);
+    return r->dsn.part == DSN_PART_NONE ? STR("") : part;
+}
+
+/* ---- The report ---------------------------------------------------------------------------------
+ */
+
+static bool keep(struct courier_report *r, struct str octets)
+{
+    ingest_write(r->ingest, octets);
+    return body_writer_write(r->writer, octets);
+}
+
+static bool compose(struct courier_report *r)
+{
+    struct str part = settle_original(r);
+    struct buf frame;
+    buf_init(&frame, DSN_SIZE_MAX(r->dsn.count) + 8192);
+    bool ok = dsn_begin(&frame, &r->dsn) && keep(r, buf_str(&frame)) && keep(r, part);
+    buf_clear(&frame);
+    ok = ok && dsn_end(&frame, &r->dsn) && keep(r, buf_str(&frame));
+    buf_release(&frame);
+    return ok && body_writer_finish(r->writer);
+}
+
+enum status_code courier_report_finish(struct courier_report *r, struct ipc_report *ret_report)
+{
+    struct ingest_facts facts;
+    invariant(!courier_report_wants(r) || r->original.failed);
+    invariant(!r->ingest);
+    r->ingest = ingest_new();
+    r->writer = body_writer_new();
+    if (!r->ingest || !r->writer || r->original.failed || !compose(r) ||
+        ingest_finish(r->ingest, &facts) != STATUS_OK)
+        return STATUS_NO_MEMORY;
+    *ret_report = (struct ipc_report){
+        .trace_id = r->dsn.id,
+        .about = r->dsn.trace_id,
+        .at_ms = r->dsn.now_ms,
+        .envelope = {.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0,
+                     .utf8 = dsn_needs_utf8(&r->dsn)},
+        .recipient = r->plan,
+    };
+    new_email_describe(&facts, &ret_report->email);
+    ret_report->email.chunks = r->chunks;
+    ret_report->email.chunks_count = new_email_chunks(r->writer, r->chunks, CHUNKS_MAX);
+    return STATUS_OK;
+}

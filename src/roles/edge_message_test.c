@@ -1,0 +1,122 @@
+/* Large messages: back-pressure, budgets, and what becomes of those given up. */
+#include "roles/edge_message.h"
+
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "base/limits.h"
+#include "base/testing.h"
+#include "roles/edge_testing.h"
+
+/* ---- Back-pressure ------------------------------------------------------------------------- */
+
+static void a_vault_that_is_behind_holds_the_client_back(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise;
+    world_open(&w);
+    world_make_noise(&noise, 1024 * 1024);
+    w.chunks.hold = true;
+    world_begin_mail(&w, MX);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    struct str rest = buf_str(&noise);
+    for (int i = 0; i < TURNS_MAX && w.chunks.count < 4; i++) {
+        ssize_t n = send(w.client, rest.ptr, rest.len, MSG_NOSIGNAL);
+        rest = str_skip(rest, n > 0 ? (size_t)n : 0);
+        loop_turn(w.loop, false);
+    }
+    assert_int_equal(w.chunks.count, 4);
+    world_turns(&w, 20);
+    assert_int_equal(w.chunks.count, 4);
+    w.chunks.hold = false;
+    for (size_t i = 0; i < 4; i++)
+        world_answer_chunk(&w, w.chunks.from, w.chunks.ids[i]);
+    world_say_all(&w, rest);
+    world_say(&w, "\r\n.\r\n");
+    world_hear(&w, "250 2.0.0");
+    assert_true(str_ends(buf_str(&w.body), STR("\r\n")));
+    buf_release(&noise);
+    world_close(&w);
+}
+
+static void bodies_beyond_the_budget_are_452(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise;
+    world_open(&w);
+    world_make_noise(&noise, 128 * 1024);
+    w.edge->settings->config.limits.bodies_in_flight_size = 1024 * 1024;
+    /* Others have nearly all of it. */
+    w.edge->bodies_in_flight_size = 768 * 1024;
+    world_begin_mail(&w, MX);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say_all(&w, buf_str(&noise));
+    world_say(&w, "\r\n.\r\n");
+    world_hear(&w, "452 4.3.1");
+    assert_int_equal(w.edge->bodies_in_flight_size, 768 * 1024);
+    w.edge->bodies_in_flight_size = 900 * 1024;
+    world_say(&w, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
+    world_hear(&w, "452 4.3.1");
+    w.edge->bodies_in_flight_size = 0;
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say(&w, HEADER "x\r\n.\r\n");
+    world_hear(&w, "250 2.0.0");
+    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(w.accept_count, 1);
+    buf_release(&noise);
+    world_close(&w);
+}
+
+/* A message that is refused while the vault is behind must not hold its connection for ever. */
+static void a_refused_message_gives_its_connection_free(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise, bdat;
+    world_open(&w);
+    world_make_noise(&noise, 1024 * 1024);
+    buf_init(&bdat, 1024 * 1024);
+    for (int i = 0; i < 60; i++)
+        buf_append_str(&bdat, STR("Received: by loop; Tue, 1 Jul 2025 10:00:00 +0000\r\n"));
+    buf_append_str(&bdat, STR("\r\n"));
+    /* The last octets make the fourth shipment: 256 KiB at first, then 64 KiB each. */
+    buf_append_str(&bdat, str_sub(buf_str(&noise), 0, 7UL * LIMIT_CHUNK_SIZE - bdat.len));
+    w.chunks.hold = true;
+    world_begin_mail(&w, MX);
+    world_say(&w, "BDAT 458752 LAST\r\n");
+    world_turns(&w, 2);
+    struct str rest = buf_str(&bdat);
+    for (int i = 0; i < TURNS_MAX && rest.len > 0; i++) {
+        ssize_t n = send(w.client, rest.ptr, rest.len < 65536 ? rest.len : 65536, MSG_NOSIGNAL);
+        rest = str_skip(rest, n > 0 ? (size_t)n : 0);
+        loop_turn(w.loop, false);
+    }
+    world_hear(&w, "554 5.4.6");
+    world_say(&w, "QUIT\r\n");
+    world_hear(&w, "221 ");
+    assert_int_equal(w.chunks.count, 4);
+    w.chunks.hold = false;
+    for (size_t i = 0; i < w.chunks.count; i++)
+        world_answer_chunk(&w, w.chunks.from, w.chunks.ids[i]);
+    world_turns(&w, 5);
+    assert_int_equal(w.aborted_body, 1);
+    buf_release(&noise);
+    buf_release(&bdat);
+    world_close(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_vault_that_is_behind_holds_the_client_back),
+        cmocka_unit_test(bodies_beyond_the_budget_are_452),
+        cmocka_unit_test(a_refused_message_gives_its_connection_free),
+    };
+    signal(SIGPIPE, SIG_IGN); /* as every role does */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
