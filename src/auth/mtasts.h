@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/arena.h"
 #include "base/diag.h"
 #include "base/dns.h"
 #include "base/str.h"
@@ -27,8 +26,7 @@ enum mtasts_mode { MTASTS_NONE, MTASTS_TESTING, MTASTS_ENFORCE };
 struct mtasts_policy {
     enum mtasts_mode mode;
     uint64_t max_age_s;
-    struct str mx[64]; /* host names, or "*.example.org" */
-    size_t mx_count;
+    struct str text; /* as it was read; mtasts_next_mx finds the names in it */
 };
 
 enum { MTASTS_POLICY_SIZE_MAX = 64 * 1024 }; /* §3.3 suggests it */
@@ -42,6 +40,9 @@ enum { MTASTS_POLICY_SIZE_MAX = 64 * 1024 }; /* §3.3 suggests it */
  * ("sts-policy-invalid").
  */
 bool mtasts_policy_read(struct str text, struct mtasts_policy *ret_policy, struct diag *diag);
+
+/* The next name ("mx.example.org", "*.example.org"); *rest begins as the policy's text. */
+bool mtasts_next_mx(struct str *rest, struct str *ret_pattern);
 
 /* Does the policy name the host (§4.1)? The "*" of a pattern stands for one label. */
 bool mtasts_names_host(const struct mtasts_policy *policy, struct str host);
