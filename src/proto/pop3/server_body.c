@@ -138,9 +138,32 @@ static void read_failed(struct pop3_server *e, enum status_code status)
 }
 
 /*
- * RFC 6856 §5: a header outside ASCII is only for a client that said UTF8. All of the header is
- * looked at before any of it is sent; then the message is read from its start again, unless it was
- * all in these octets.
+ * Link =/ "with" FWS ("UTF8SMTP" / "UTF8LMTP") ...      RFC 6531 §4.3, in any trace field
+ *
+ * Octet by octet; a run of blanks and line ends is one.
+ */
+static void look_for_trace(struct body *b, char c)
+{
+    static const char wanted[] = " with UTF8";
+    bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+    if (b->trace_matched == sizeof wanted - 1) {
+        b->is_international |= c == 'S' || c == 'L';
+        b->trace_matched = 0;
+    }
+    if (blank && b->trace_matched > 0 && wanted[b->trace_matched - 1] == ' ')
+        return;
+    bool matches = wanted[b->trace_matched] == (blank ? ' ' : c);
+    b->trace_matched = matches ? b->trace_matched + 1 : blank;
+}
+
+/*
+ * RFC 6856 §5: an international message, one whose header is UTF-8 by right, is only for a client
+ * that said UTF8. A header with octets that had no right to be there is not that: such mail is as
+ * old as mail, and everybody gets it as it is, as from all other servers. So both must be seen:
+ * octets outside ASCII, and that the message travelled as international mail.
+ *
+ * All of the header is looked at before any of it is sent; then the message is read from its start
+ * again, unless it was all in these octets.
  */
 static bool check_header(struct pop3_server *e, struct str bytes)
 {
@@ -148,8 +171,12 @@ static bool check_header(struct pop3_server *e, struct str bytes)
     bool is_first = b->from == 0;
     b->from += bytes.len;
     while (b->in_header && !str_empty(bytes)) {
-        if (utf8_is_ascii(next_line(b, &bytes)))
-            continue;
+        struct str line = next_line(b, &bytes);
+        b->is_beyond_ascii |= !utf8_is_ascii(line);
+        for (size_t i = 0; i < line.len; i++)
+            look_for_trace(b, line.ptr[i]);
+    }
+    if (b->is_beyond_ascii && b->is_international) {
         e->job = JOB_NONE;
         pop3_server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
         return false;

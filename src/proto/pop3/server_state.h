@@ -67,7 +67,10 @@ struct body {
     uint64_t line_octets; /* of the line that is being sent */
     char last;            /* the octet before */
     bool in_header;
-    bool is_checked; /* the header is fit for this client */
+    bool is_checked;      /* the header is fit for this client */
+    bool is_beyond_ascii; /* while it is checked: what was seen of it */
+    bool is_international;
+    unsigned char trace_matched;
     bool complete;   /* TOP has what it wants */
 };
 

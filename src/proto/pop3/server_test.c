@@ -31,11 +31,13 @@ static const struct kept kept[] = {
     {"Subject: one\r\n\r\nhello\r\n.\r\n..two\r\nlast\r\n", STATUS_OK, SIZE_MAX},
     {"A: b\r\n\r\nno end", STATUS_OK, SIZE_MAX},
     {"", STATUS_OK, SIZE_MAX},
-    {"Subject: \xC3\xA4\r\n\r\nbody\r\n", STATUS_OK, SIZE_MAX},
+    {"Received: by a\r\n\twith\r\n\tUTF8SMTPS\r\nSubject: \xC3\xA4\r\n\r\nbody\r\n", STATUS_OK,
+     SIZE_MAX},
     {"x\r\n\r\n", STATUS_IO, SIZE_MAX},
     {"x\r\n\r\n", STATUS_NOT_FOUND, SIZE_MAX},
     {"x: y\r\n\r\nbody", STATUS_OK, 10},
     {".a\n.b\r.c\r\n.\r", STATUS_OK, SIZE_MAX},
+    {"Received: with UTF7\r\nX: \xE4\r\n\r\n\xF6\r\n", STATUS_OK, SIZE_MAX},
 };
 enum { KEPT = sizeof kept / sizeof *kept };
 
@@ -221,6 +223,7 @@ struct dialogue {
 #define BAD       "-ERR bad arguments\r\n"
 #define NOT_NOW   "-ERR not now\r\n"
 #define NONE      "-ERR no such message\r\n"
+#define TRACE     "Received: by a\r\n\twith\r\n\tUTF8SMTPS\r\n"
 #define FULL      "+OK 39 octets\r\nSubject: one\r\n\r\nhello\r\n..\r\n...two\r\nlast\r\n.\r\n"
 
 static const struct dialogue dialogues[] = {
@@ -289,9 +292,10 @@ static const struct dialogue dialogues[] = {
      X3 X3 X3 X3 X3 X3 NONE NOT_NOW, "close too many errors;", "NOOP\r\n"},
     {"a maildrop is listed", DROP, STATUS_OK,
      "STAT\r\nLIST\r\nLIST 2\r\nUIDL\r\nUIDL 2\r\nNOOP\r\nCAPA\r\nQUIT\r\n", NULL,
-     "+OK 8 108\r\n+OK 8 messages\r\n1 39\r\n2 14\r\n3 0\r\n4 21\r\n5 5\r\n6 5\r\n7 12\r\n8 12\r\n"
-     ".\r\n+OK 2 14\r\n+OK 8 messages\r\n1 77.100\r\n2 77.101\r\n3 77.102\r\n4 77.103\r\n"
-     "5 77.104\r\n6 77.105\r\n7 77.106\r\n8 77.107\r\n.\r\n+OK 2 77.101\r\n+OK still "
+     "+OK 9 175\r\n+OK 9 messages\r\n1 39\r\n2 14\r\n3 0\r\n4 56\r\n5 5\r\n6 5\r\n7 12\r\n8 "
+     "12\r\n9 32\r\n"
+     ".\r\n+OK 2 14\r\n+OK 9 messages\r\n1 77.100\r\n2 77.101\r\n3 77.102\r\n4 77.103\r\n"
+     "5 77.104\r\n6 77.105\r\n7 77.106\r\n8 77.107\r\n9 77.108\r\n.\r\n+OK 2 77.101\r\n+OK still "
      "here\r\n" CAPA_HEAD "USER\r\n" SASL_TLS CAPA_TAIL "+OK bye\r\n",
      "close quit;", ""},
     {"messages are stuffed and ended", DROP, STATUS_OK,
@@ -312,8 +316,13 @@ static const struct dialogue dialogues[] = {
      "-ERR [UTF8] its header is UTF-8: say UTF8 before you log in\r\n+OK bye\r\n",
      "close quit;", ""},
     {"and they get them", DROP_UTF8, STATUS_OK, "RETR 4\r\nTOP 4 0\r\nQUIT\r\n", NULL,
-     "+OK 21 octets\r\nSubject: \xC3\xA4\r\n\r\nbody\r\n.\r\n"
-     "+OK top of it\r\nSubject: \xC3\xA4\r\n\r\n.\r\n+OK bye\r\n",
+     "+OK 56 octets\r\n" TRACE "Subject: \xC3\xA4\r\n\r\nbody\r\n.\r\n"
+     "+OK top of it\r\n" TRACE "Subject: \xC3\xA4\r\n\r\n.\r\n+OK bye\r\n",
+     "close quit;", ""},
+    {"what merely is not ASCII is for everybody", DROP, STATUS_OK, "RETR 9\r\nTOP 9 0\r\nQUIT\r\n",
+     NULL,
+     "+OK 32 octets\r\nReceived: with UTF7\r\nX: \xE4\r\n\r\n\xF6\r\n.\r\n"
+     "+OK top of it\r\nReceived: with UTF7\r\nX: \xE4\r\n\r\n.\r\n+OK bye\r\n",
      "close quit;", ""},
     {"a message that cannot be read", DROP, STATUS_OK,
      "RETR 5\r\nTOP 5 1\r\nRETR 6\r\nTOP 6 1\r\nQUIT\r\n", NULL,
@@ -326,8 +335,9 @@ static const struct dialogue dialogues[] = {
      "STAT\r\nLIST\r\nQUIT\r\n",
      NULL,
      "+OK marked\r\n" NONE NONE NONE NONE NONE
-     "+OK nothing is marked\r\n+OK marked\r\n+OK marked\r\n+OK 6 96\r\n+OK 6 messages\r\n"
-     "1 39\r\n2 14\r\n4 21\r\n5 5\r\n6 5\r\n7 12\r\n.\r\n+OK the marked messages are removed\r\n",
+     "+OK nothing is marked\r\n+OK marked\r\n+OK marked\r\n+OK 7 163\r\n+OK 7 messages\r\n"
+     "1 39\r\n2 14\r\n4 56\r\n5 5\r\n6 5\r\n7 12\r\n9 32\r\n.\r\n+OK the marked messages are "
+     "removed\r\n",
      "update 102 107;close quit;", ""},
     {"a removal that fails is told", DROP, STATUS_DISK_FULL, "DELE 2\r\nQUIT\r\n", NULL,
      "+OK marked\r\n-ERR [SYS/TEMP] the marked messages could not be removed\r\n",
