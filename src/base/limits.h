@@ -76,6 +76,12 @@
 /* Connections of one edge; more wait in the kernel's backlog. */
 #define LIMIT_CONNECTIONS 20000
 
+/*
+ * Accounts of which the vault notes that a mailroom's sessions watch them: a mailroom that was
+ * taken over cannot fill its memory. More, and that mailroom is told of every change.
+ */
+#define LIMIT_WATCHED_ACCOUNTS 65536
+
 /* All message bytes in flight in one edge, not yet committed: 452 4.3.1. */
 #define LIMIT_BODIES_IN_FLIGHT_SIZE (256L * 1024 * 1024)
 

@@ -5,6 +5,7 @@
 
 #include "codec/conf.h"
 #include "codec/preload.h"
+#include "roles/change.h"
 #include "roles/mailroom_rcpt.h"
 #include "roles/mailroom_session.h"
 #include "store/directory.h"
@@ -72,17 +73,23 @@ static void check_account(struct mailroom_session *s)
         s->protocol->shutdown(s, "The account is closed");
 }
 
-enum { CHANGE_ACCOUNT = 5 };
-
-static void tell_session(struct mailroom_session *s, const struct ipc_changed_in *in)
+/* False where it was none of the session's business. */
+static bool tell_session(struct mailroom_session *s, const struct ipc_changed_in *in)
 {
+    bool told = false;
     for (size_t i = 0; i < in->changes_count; i++) {
         const struct ipc_change *change = &in->changes[i];
-        if (change->kind != CHANGE_ACCOUNT)
+        if (change->kind != CHANGE_UNKNOWN && change->account != s->account)
+            continue;
+        told = true;
+        if (change->kind < CHANGE_ACCOUNT)
             s->protocol->changed(s, change);
-        else if (change->account == s->account)
+        else
             check_account(s);
+        if (change->kind == CHANGE_UNKNOWN)
+            s->protocol->look_again(s);
     }
+    return told;
 }
 
 static void on_changed(void *context, struct channel *from, const struct ipc_changed_in *in)
@@ -94,8 +101,8 @@ static void on_changed(void *context, struct channel *from, const struct ipc_cha
         next = s->next;
         if (!s->open)
             continue;
-        tell_session(s, in);
-        hook_queue(&s->again, role_loop(room->role));
+        if (tell_session(s, in))
+            hook_queue(&s->again, role_loop(room->role));
     }
 }
 
@@ -184,6 +191,7 @@ static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct chann
     room->vault = ch;
     /* The vault before may have died between a commit and its word of it. */
     for (struct mailroom_session *s = room->sessions; s; s = s->next) {
+        mailroom_session_watch(s, true);
         if (!s->open)
             continue;
         s->protocol->look_again(s);

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "roles/change.h"
+
 typedef void event_handler(struct imap_session *i);
 
 static void on_close(struct imap_session *i)
@@ -168,8 +170,6 @@ static void imap_tick(struct mailroom_session *s, struct now now)
     struct imap_session *i = s->state;
     imap_server_tick(i->engine, now);
 }
-
-enum { CHANGE_EXPUNGED = 2, CHANGE_MAILBOX_GONE = 4 };
 
 static void imap_changed(struct mailroom_session *s, const struct ipc_change *change)
 {

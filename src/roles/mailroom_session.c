@@ -186,12 +186,19 @@ static void on_checked(void *context, enum status_code status,
     mailroom_session_run(s);
 }
 
+bool mailroom_session_watch(struct mailroom_session *s, bool on)
+{
+    const struct ipc_watch_in in = {.account = s->account, .on = on};
+    return ipc_watch_note(s->room->vault, &in);
+}
+
 /* The edge says who has logged in; the capability, which it cannot make, has to say the same. */
 static void check(struct mailroom_session *s)
 {
     struct ipc_session_check_in in = {.capability = buf_str(&s->capability)};
     stream_set_reading(&s->stream, false);
-    s->call = ipc_session_check_call(s->room->vault, &in, on_checked, s);
+    if (mailroom_session_watch(s, true))
+        s->call = ipc_session_check_call(s->room->vault, &in, on_checked, s);
     if (s->call == 0)
         mailroom_session_free(s);
 }
@@ -232,6 +239,7 @@ void mailroom_session_free(struct mailroom_session *s)
     answer_handover(s, STATUS_GONE);
     if (s->call != 0)
         channel_cancel(s->room->vault, s->call);
+    mailroom_session_watch(s, false);
     s->protocol->free(s);
     timer_set(&s->timer, NEVER_MS);
     hook_cancel(&s->again);

@@ -74,6 +74,9 @@ struct mailroom_session {
 void mailroom_session_new(struct mailroom *room, struct channel *edge, uint32_t id,
                           const struct ipc_handover_in *in);
 
+/* Tells the vault whether the session wants to hear of its account's changes. */
+bool mailroom_session_watch(struct mailroom_session *s, bool on);
+
 /* Moves bytes and events as far as they go; to be called after everything that may let them. */
 void mailroom_session_run(struct mailroom_session *s);
 

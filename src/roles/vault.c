@@ -8,6 +8,7 @@
 #include "roles/config.h"
 #include "roles/keeper_capability.h"
 #include "roles/vault_batch.h"
+#include "roles/vault_watch.h"
 #include "store/lock.h"
 
 enum {
@@ -43,6 +44,8 @@ struct vault {
     struct timer idle;
     struct timer purge;
     struct channel *peers[ROLE_END][PEERS_MAX];
+    struct vault_watch watches[PEERS_MAX]; /* of the mailrooms */
+    bool change_lost;                      /* one of them is to be told so */
 
     struct metric *commits, *failed, *messages, *recipients, *recognised, *put_off, *wal,
         *checkpoints, *syncs, *queued, *relayed, *deferred, *bounced, *waiting, *held, *leased;
@@ -109,10 +112,13 @@ static void send_changes(struct vault *v)
 {
     struct ipc_changed_in changed;
     unsigned index = 0;
-    if (!vault_batch_changes(v->batch, &changed))
-        return;
-    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));)
-        ipc_changed_note(ch, &changed);
+    bool any = vault_batch_changes(v->batch, &changed);
+    v->change_lost = false;
+    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));) {
+        struct vault_watch *w = &v->watches[channel_peer_index(ch)];
+        vault_watch_tell(w, ch, any ? &changed : NULL);
+        v->change_lost |= w->lost;
+    }
 }
 
 /* Couriers hear of what became due once the replies are out. */
@@ -230,7 +236,12 @@ static void checkpoint(void *context)
 static void idle(void *context)
 {
     struct vault *v = context;
-    if (vault_batch_pending(v->batch))
+    bool pending = vault_batch_pending(v->batch);
+    if (v->change_lost) {
+        send_changes(v);
+        timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
+    }
+    if (pending)
         commit(v);
     else if (vault_wal_size(v->batch) > 0)
         checkpoint(v);
@@ -370,6 +381,16 @@ static void on_session_check(void *context, struct channel *from, uint32_t id,
                                 .status = account ? STATUS_OK : STATUS_DENIED, .account = account});
 }
 
+static void on_watch(void *context, struct channel *from, const struct ipc_watch_in *in)
+{
+    struct vault *v = context;
+    struct vault_watch *w = &v->watches[channel_peer_index(from)];
+    if (in->on)
+        vault_watch_begin(w, in->account);
+    else
+        vault_watch_end(w, in->account);
+}
+
 static void on_capability_key(void *context, struct channel *from,
                               const struct ipc_capability_key_in *in)
 {
@@ -453,6 +474,8 @@ static void vault_destroy(void *state)
     if (v->lock_fd >= 0)
         lock_release(v->lock_fd);
     arena_reset(&v->config_arena);
+    for (size_t i = 0; i < PEERS_MAX; i++)
+        vault_watch_release(&v->watches[i]);
     explicit_bzero(&v->keys, sizeof v->keys);
     free(v);
 }
@@ -547,6 +570,8 @@ static void vault_peer_down(void *state, enum ipc_role peer, uint8_t index)
         return;
     vault_owner_gone(v->batch, v->peers[peer][index]);
     v->peers[peer][index] = NULL;
+    if (peer == ROLE_MAILROOM)
+        vault_watch_release(&v->watches[index]);
     if (!v->dead)
         due(v);
 }
@@ -585,6 +610,7 @@ static const struct ipc_handlers handlers = {
     .subscribe = on_subscribe,
     .recent_claim = on_recent_claim,
     .session_check = on_session_check,
+    .watch = on_watch,
     .domain_add = on_domain_add,
     .domain_set = on_domain_set,
     .domain_remove = on_domain_remove,

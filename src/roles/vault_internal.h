@@ -3,6 +3,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "roles/change.h"
 #include "roles/vault_batch.h"
 #include "roles/vault_queue.h"
 #include "store/write.h"
@@ -84,15 +85,6 @@ MUST_USE enum status_code vault_guard(struct vault_batch *b);
 MUST_USE enum status_code vault_unguard(struct vault_batch *b, enum status_code status);
 
 void vault_changed(struct vault_batch *b, const struct ipc_change *change);
-
-enum change_kind {
-    CHANGE_NEW,
-    CHANGE_FLAGS,
-    CHANGE_EXPUNGED,
-    CHANGE_MAILBOX,
-    CHANGE_MAILBOX_GONE,
-    CHANGE_ACCOUNT,
-};
 
 /*
  * Stores an email's chunks, or takes over the staged body it names. STATUS_INVALID: they do not
