@@ -69,6 +69,16 @@ void exchange_fail(struct sasl_server *e, enum sasl_failure why);
 bool exchange_set_name(struct sasl_server *e, struct str authcid, struct str authzid);
 
 /* scram_exchange.c */
+
+/* Takes "x=value" and the comma behind it off *rest. */
+bool scram_take_attribute(struct str *rest, char name, struct str *ret_value);
+
+/* extensions = attr-val *("," attr-val); attr-val = ALPHA "=" value, value not empty. */
+bool scram_are_extensions(struct str rest);
+
+/* c-nonce = printable: %x21-2B / %x2D-7E. */
+bool scram_is_nonce(struct str s);
+
 void scram_message(struct sasl_server *e, struct str message);
 void scram_answered(struct sasl_server *e, enum sasl_answer answer);
 void scram_exchange_init(struct scram_exchange *x);

@@ -25,20 +25,29 @@ static bool hash(const uint8_t in[SCRAM_KEY_SIZE], uint8_t out[SCRAM_KEY_SIZE])
  *   StoredKey      := H(ClientKey)
  *   ServerKey      := HMAC(SaltedPassword, "Server Key")
  */
-bool scram_keys_derive(struct str password, struct str salt, uint32_t iterations,
-                       struct scram_keys *ret_keys)
+static bool derive(struct str password, struct str salt, uint32_t iterations,
+                   uint8_t client[SCRAM_KEY_SIZE], struct scram_keys *keys)
 {
-    uint8_t salted[SCRAM_KEY_SIZE], client[SCRAM_KEY_SIZE];
-    struct scram_keys keys;
+    uint8_t salted[SCRAM_KEY_SIZE];
     invariant(iterations > 0 && iterations <= INT32_MAX);
     bool ok = PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
                                 (int)salt.len, (int)iterations, EVP_sha256(), SCRAM_KEY_SIZE,
                                 salted) == 1 &&
-              hmac(salted, sizeof salted, STR("Client Key"), client) && hash(client, keys.stored) &&
-              hmac(salted, sizeof salted, STR("Server Key"), keys.server);
+              hmac(salted, sizeof salted, STR("Client Key"), client) &&
+              hash(client, keys->stored) &&
+              hmac(salted, sizeof salted, STR("Server Key"), keys->server);
+    OPENSSL_cleanse(salted, sizeof salted);
+    return ok;
+}
+
+bool scram_keys_derive(struct str password, struct str salt, uint32_t iterations,
+                       struct scram_keys *ret_keys)
+{
+    uint8_t client[SCRAM_KEY_SIZE];
+    struct scram_keys keys;
+    bool ok = derive(password, salt, iterations, client, &keys);
     if (ok)
         *ret_keys = keys;
-    OPENSSL_cleanse(salted, sizeof salted);
     OPENSSL_cleanse(client, sizeof client);
     OPENSSL_cleanse(&keys, sizeof keys);
     return ok;
@@ -61,6 +70,22 @@ bool scram_proof_check(const struct scram_keys *keys, struct str auth_message,
     if (ok)
         *ret_fits = CRYPTO_memcmp(stored, keys->stored, SCRAM_KEY_SIZE) == 0;
     OPENSSL_cleanse(client, sizeof client);
+    return ok;
+}
+
+bool scram_client_proof(struct str password, struct str salt, uint32_t iterations,
+                        struct str auth_message, uint8_t ret_proof[static SCRAM_KEY_SIZE],
+                        uint8_t ret_signature[static SCRAM_KEY_SIZE])
+{
+    uint8_t client[SCRAM_KEY_SIZE], signature[SCRAM_KEY_SIZE];
+    struct scram_keys keys;
+    bool ok = derive(password, salt, iterations, client, &keys) &&
+              hmac(keys.stored, SCRAM_KEY_SIZE, auth_message, signature) &&
+              scram_server_signature(&keys, auth_message, ret_signature);
+    for (size_t i = 0; ok && i < SCRAM_KEY_SIZE; i++)
+        ret_proof[i] = client[i] ^ signature[i];
+    OPENSSL_cleanse(client, sizeof client);
+    OPENSSL_cleanse(&keys, sizeof keys);
     return ok;
 }
 

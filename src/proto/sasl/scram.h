@@ -46,6 +46,14 @@ MUST_USE bool scram_keys_derive(struct str password, struct str salt, uint32_t i
 MUST_USE bool scram_proof_check(const struct scram_keys *keys, struct str auth_message,
                                 const uint8_t proof[static SCRAM_KEY_SIZE], bool *ret_fits);
 
+/*
+ * The client's side: its proof, and the signature that a server which knows the keys will show.
+ * Takes as long as scram_keys_derive.
+ */
+MUST_USE bool scram_client_proof(struct str password, struct str salt, uint32_t iterations,
+                                 struct str auth_message, uint8_t ret_proof[static SCRAM_KEY_SIZE],
+                                 uint8_t ret_signature[static SCRAM_KEY_SIZE]);
+
 MUST_USE bool scram_server_signature(const struct scram_keys *keys, struct str auth_message,
                                      uint8_t ret_signature[static SCRAM_KEY_SIZE]);
 

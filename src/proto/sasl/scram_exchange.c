@@ -35,8 +35,7 @@ struct client_final {
     uint8_t proof[SCRAM_KEY_SIZE];
 };
 
-/* Takes "x=value" and the comma behind it off *rest. */
-static bool take_attribute(struct str *rest, char name, struct str *ret_value)
+bool scram_take_attribute(struct str *rest, char name, struct str *ret_value)
 {
     if (rest->len < 2 || rest->ptr[0] != name || rest->ptr[1] != '=')
         return false;
@@ -47,19 +46,17 @@ static bool take_attribute(struct str *rest, char name, struct str *ret_value)
     return true;
 }
 
-/* extensions = attr-val *("," attr-val); attr-val = ALPHA "=" value, value not empty. */
-static bool are_extensions(struct str rest)
+bool scram_are_extensions(struct str rest)
 {
     struct str value;
     while (!str_empty(rest))
-        if (!ascii_is_alpha(rest.ptr[0]) || !take_attribute(&rest, rest.ptr[0], &value) ||
+        if (!ascii_is_alpha(rest.ptr[0]) || !scram_take_attribute(&rest, rest.ptr[0], &value) ||
             str_empty(value))
             return false;
     return true;
 }
 
-/* c-nonce = printable: %x21-2B / %x2D-7E. */
-static bool is_nonce(struct str s)
+bool scram_is_nonce(struct str s)
 {
     for (size_t i = 0; i < s.len; i++)
         if (s.ptr[i] < 0x21 || s.ptr[i] > 0x7E || s.ptr[i] == ',')
@@ -88,7 +85,7 @@ static bool unescape(struct str name, struct buf *out)
 static bool parse_gs2_header(struct str message, struct client_first *out)
 {
     struct str rest = message;
-    if (take_attribute(&rest, 'p', &out->binding_name)) {
+    if (scram_take_attribute(&rest, 'p', &out->binding_name)) {
         out->flag = 'p';
         if (str_empty(out->binding_name))
             return false;
@@ -98,7 +95,7 @@ static bool parse_gs2_header(struct str message, struct client_first *out)
     } else {
         return false;
     }
-    if (take_attribute(&rest, 'a', &out->authzid)) {
+    if (scram_take_attribute(&rest, 'a', &out->authzid)) {
         if (str_empty(out->authzid) || rest.ptr[-1] != ',')
             return false;
     } else if (str_starts(rest, STR(","))) {
@@ -118,8 +115,9 @@ static bool parse_client_first(struct str message, struct client_first *out)
         return false;
     struct str rest = out->bare;
     /* A mandatory extension ("m=") comes first and fails here, as it must: we know none. */
-    return take_attribute(&rest, 'n', &out->name) && take_attribute(&rest, 'r', &out->nonce) &&
-           is_nonce(out->nonce) && are_extensions(rest) && message.ptr[message.len - 1] != ',';
+    return scram_take_attribute(&rest, 'n', &out->name) &&
+           scram_take_attribute(&rest, 'r', &out->nonce) && scram_is_nonce(out->nonce) &&
+           scram_are_extensions(rest) && message.ptr[message.len - 1] != ',';
 }
 
 static bool decode_proof(struct str base64, uint8_t ret_proof[SCRAM_KEY_SIZE])
@@ -141,9 +139,9 @@ static bool parse_client_final(struct str message, struct client_final *out)
     struct str rest = str_sub(message, 0, (size_t)comma);
     struct str last = str_skip(message, (size_t)comma + 1), proof;
     out->without_proof = rest;
-    return take_attribute(&rest, 'c', &out->binding) && take_attribute(&rest, 'r', &out->nonce) &&
-           are_extensions(rest) && take_attribute(&last, 'p', &proof) &&
-           decode_proof(proof, out->proof);
+    return scram_take_attribute(&rest, 'c', &out->binding) &&
+           scram_take_attribute(&rest, 'r', &out->nonce) && scram_are_extensions(rest) &&
+           scram_take_attribute(&last, 'p', &proof) && decode_proof(proof, out->proof);
 }
 
 /* The channel's data that the client wants to bind to, or false where we have none such. */

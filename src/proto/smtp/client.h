@@ -190,7 +190,7 @@ struct smtp_client_result {
 struct smtp_client_closed {
     enum smtp_client_close_reason reason;
     enum smtp_client_stage stage;
-    struct smtp_client_reply reply; /* always with words */
+    struct smtp_client_reply reply;
 };
 
 struct smtp_client_event {
