@@ -32,15 +32,18 @@ enum status_code vault_batch_open(const char *path, const char *vfs, struct vaul
     buf_init(&b->replies, REPLIES_MAX * sizeof(struct vault_reply));
     buf_init(&b->changes, CHANGES_MAX * sizeof(struct ipc_change));
     b->put_off_end = &b->put_off;
+    struct queue_numbers waiting = {0};
     enum status_code status = db_open_vfs(path, DB_WRITE, vfs, &b->writer.db, d);
     if (status == STATUS_OK)
         status = writer_remove_staged(&b->writer);
     if (status == STATUS_OK)
-        status = vault_queue_open(&b->queue, b->writer.db);
+        status = vault_queue_open(&b->queue, b->writer.db, &waiting);
     if (status != STATUS_OK) {
         vault_batch_close(b);
         return status;
     }
+    b->numbers.waiting = waiting.waiting;
+    b->numbers.held = waiting.held;
     *ret_batch = b;
     return STATUS_OK;
 }

@@ -19,7 +19,8 @@ enum {
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
-enum status_code vault_queue_open(struct vault_queue *q, struct db *db)
+enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
+                                  struct queue_numbers *ret_numbers)
 {
     arena_init(&q->asking, ASKING_BUDGET);
     buf_init(&q->asks, ASKS_MAX * sizeof(struct vault_ask));
@@ -32,7 +33,7 @@ enum status_code vault_queue_open(struct vault_queue *q, struct db *db)
     enum status_code status = read_queue_note(db, &note);
     q->noted_ms = q->clock_ms = note.clock_ms;
     q->noted_wall_ms = note.wall_ms;
-    return status;
+    return status == STATUS_OK ? read_queue_numbers(db, ret_numbers) : status;
 }
 
 void vault_queue_close(struct vault_queue *q)

@@ -115,7 +115,8 @@ struct vault_queue {
 /* ---- State (vault_queue.c) ---------------------------------------------------------------------
  */
 
-MUST_USE enum status_code vault_queue_open(struct vault_queue *q, struct db *db);
+MUST_USE enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
+                                           struct queue_numbers *ret_numbers);
 void vault_queue_close(struct vault_queue *q);
 
 /* Something is due at that time, or has become so; who must be told will be. */

@@ -308,6 +308,10 @@ static enum status_code pragma_int(struct db *db, const char *sql, int64_t *ret_
     return query_end(q);
 }
 
+#define DIGITS(number)    DIGITS_OF(number)
+#define DIGITS_OF(number) #number
+#define SET_FORMAT        "PRAGMA user_version = " DIGITS(STORE_FORMAT)
+
 static enum status_code create_schema(struct db *db)
 {
     enum status_code status = db_begin(db);
@@ -316,26 +320,51 @@ static enum status_code create_schema(struct db *db)
     if (status == STATUS_OK)
         status = exec(db, "INSERT INTO meta VALUES ('epoch', 1);"
                           "INSERT INTO counter VALUES (1, 1, 0, 0, 0, 0);"
-                          "PRAGMA application_id = 0x506f7374;"
-                          "PRAGMA user_version = 2");
+                          "PRAGMA application_id = 0x506f7374;" SET_FORMAT);
     if (status == STATUS_OK)
         return db_commit(db);
     db_rollback(db);
     return status;
 }
 
-static enum status_code check_format(struct db *db, enum db_mode mode, struct diag *d)
+/* One transaction from whatever format it has to ours; undone again where it is a trial. */
+static enum status_code migrate(struct db *db, int64_t format, bool trial)
 {
-    int64_t format = 0, tables = 0;
-    enum status_code status = pragma_int(db, "PRAGMA user_version", &format);
+    enum status_code status = db_begin(db);
+    for (int64_t next = format + 1; status == STATUS_OK && next <= STORE_FORMAT; next++)
+        status = exec(db, migrations[next - 2]);
+    if (status == STATUS_OK)
+        status = exec(db, SET_FORMAT);
+    if (status == STATUS_OK && !trial)
+        return db_commit(db);
+    db_rollback(db);
+    return status;
+}
+
+static enum status_code read_format(struct db *db, int64_t *ret_format, bool *ret_empty)
+{
+    int64_t tables = 0;
+    enum status_code status = pragma_int(db, "PRAGMA user_version", ret_format);
     if (status == STATUS_OK)
         status = pragma_int(db, "SELECT count(*) FROM sqlite_master", &tables);
+    *ret_empty = *ret_format == 0 && tables == 0;
+    return status;
+}
+
+static enum status_code check_format(struct db *db, enum db_mode mode, struct diag *d)
+{
+    int64_t format = 0;
+    bool empty = false;
+    enum status_code status = read_format(db, &format, &empty);
     if (status != STATUS_OK || format == STORE_FORMAT)
         return status;
-    if (format == 0 && tables == 0)
+    if (empty)
         return mode == DB_WRITE ? create_schema(db) : STATUS_NOT_FOUND;
-    diag_set(d, "the store has format %lld, this program knows %d", (long long)format,
-             STORE_FORMAT);
+    bool older = format > 0 && format < STORE_FORMAT;
+    if (older && mode == DB_WRITE)
+        return migrate(db, format, false);
+    diag_set(d, "the store has format %lld, this program %s %d", (long long)format,
+             older ? "makes it, when the server starts, format" : "knows", STORE_FORMAT);
     return STATUS_UNSUPPORTED;
 }
 
@@ -347,7 +376,7 @@ static enum status_code configure(struct db *db, enum db_mode mode, struct diag 
     if (status == STATUS_OK && mode == DB_WRITE)
         status = exec(db, "PRAGMA page_size = 8192; PRAGMA auto_vacuum = incremental;"
                           "PRAGMA journal_mode = wal; PRAGMA synchronous = full;"
-                          "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -65536");
+                          "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -16384");
     if (status == STATUS_OK)
         status = check_format(db, mode, d);
     int64_t page_size = PAGE_SIZE;
@@ -443,6 +472,63 @@ enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vf
 enum status_code db_open(const char *path, enum db_mode mode, struct db **ret_db, struct diag *d)
 {
     return db_open_vfs(path, mode, NULL, ret_db, d);
+}
+
+/* ---- Checking ---------------------------------------------------------------------------------
+ */
+
+static enum status_code look_for_damage(struct db *db, struct diag *d)
+{
+    struct query *q = db_query(db, "PRAGMA quick_check(1)");
+    enum status_code read = STATUS_CORRUPT;
+    if (query_next(q)) {
+        struct str words = query_bytes(q, 0);
+        read = str_eq(words, STR("ok")) ? STATUS_OK : STATUS_CORRUPT;
+        if (read != STATUS_OK)
+            diag_set(d, "%.*s", STR_ARG(words));
+    }
+    enum status_code status = query_end(q);
+    return status == STATUS_OK ? read : status;
+}
+
+static enum status_code check(struct db *db, int64_t *ret_format, struct diag *d)
+{
+    bool empty = false;
+    enum status_code status = read_format(db, ret_format, &empty);
+    if (status == STATUS_OK && empty)
+        status = STATUS_NOT_FOUND;
+    if (status == STATUS_OK && (*ret_format < 1 || *ret_format > STORE_FORMAT)) {
+        diag_set(d, "the store has format %lld, this program knows %d", (long long)*ret_format,
+                 STORE_FORMAT);
+        status = STATUS_UNSUPPORTED;
+    }
+    if (status == STATUS_OK)
+        status = look_for_damage(db, d);
+    if (status == STATUS_OK && *ret_format < STORE_FORMAT)
+        status = migrate(db, *ret_format, true);
+    return status;
+}
+
+enum status_code db_check(const char *path, int64_t *ret_format, struct diag *d)
+{
+    struct db *db = calloc(1, sizeof *db);
+    struct diag words = {0};
+    if (!db)
+        return STATUS_NO_MEMORY;
+    int result = sqlite3_open_v2(path, &db->handle,
+                                 SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE |
+                                     SQLITE_OPEN_EXRESCODE | SQLITE_OPEN_READWRITE,
+                                 NULL);
+    if (result == SQLITE_OK)
+        result = sqlite3_busy_timeout(db->handle, BUSY_MS);
+    enum status_code status =
+        result == SQLITE_CANTOPEN ? STATUS_NOT_FOUND : status_from_sqlite(result);
+    if (status == STATUS_OK)
+        status = check(db, ret_format, &words);
+    if (status != STATUS_OK)
+        diag_set(d, "%s: %s", path, words.words[0] ? words.words : sqlite3_errmsg(db->handle));
+    db_close(db);
+    return status;
 }
 
 void db_close(struct db *db)

@@ -48,6 +48,13 @@ MUST_USE enum status_code db_open(const char *path, enum db_mode mode, struct db
 MUST_USE enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vfs,
                                       struct db **ret_db, struct diag *d);
 
+/*
+ * Looks a whole store over, for the holder of its lock: SQLite's own check of every page, and,
+ * where the format is an older one, its migration, which is undone again. Nothing is changed.
+ * STATUS_CORRUPT and STATUS_UNSUPPORTED (a newer format) with words.
+ */
+MUST_USE enum status_code db_check(const char *path, int64_t *ret_format, struct diag *d);
+
 /* NULL is fine. */
 void db_close(struct db *db);
 

@@ -7,4 +7,8 @@
 /* schema.sql without its comments. */
 extern const char schema_sql[];
 
+/* What makes format n of format n - 1: migrations[n - 2]. */
+extern const char *const migrations[STORE_FORMAT - 1];
+extern const char migrate_2_sql[];
+
 #endif

@@ -259,6 +259,15 @@ MUST_USE enum status_code alias_clear(struct writer *w, struct text address, int
 MUST_USE enum status_code alias_add_target(struct writer *w, uint64_t alias, uint32_t number,
                                            struct text target, struct diag *d);
 
+/* ---- Restoring (write_restored.c) ---------------------------------------------------------------
+ */
+
+/*
+ * An old copy is the store now: another epoch, new UIDVALIDITYs, ids that were never seen, and the
+ * queue is held (*ret_held rows). Nobody may have the store open who knows what was.
+ */
+MUST_USE enum status_code store_restored(struct writer *w, int64_t at_ms, uint64_t *ret_held);
+
 /* ---- Purging (write_purge.c) --------------------------------------------------------------------
  */
 

@@ -1,0 +1,5 @@
+#include "store/schema.h"
+
+const char *const migrations[STORE_FORMAT - 1] = {
+    migrate_2_sql,
+};
