@@ -8,6 +8,7 @@
 #include "codec/preload.h"
 #include "io/random.h"
 #include "io/socket.h"
+#include "roles/edge_confirm.h"
 #include "roles/edge_conn.h"
 #include "roles/edge_message.h"
 #include "roles/sign_client.h"
@@ -132,8 +133,10 @@ static void *edge_create(struct role *role)
     edge->admit = edge_admit_new(random_u64());
     edge->signer = sign_client_new();
     buf_init(&edge->ticket_keys, TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX);
-    if (edge->admit && edge->signer)
+    edge->confirmations = edge_confirmations_new(edge);
+    if (edge->admit && edge->signer && edge->confirmations)
         return edge;
+    edge_confirmations_free(edge->confirmations);
     edge_admit_free(edge->admit);
     sign_client_free(edge->signer);
     free(edge);
@@ -148,6 +151,7 @@ static void edge_destroy(void *state)
     while (edge->connections)
         edge_conn_free(edge->connections);
     edge_message_release_spare(edge);
+    edge_confirmations_free(edge->confirmations);
     edge_settings_drop(edge->settings);
     edge_admit_free(edge->admit);
     sign_client_free(edge->signer);

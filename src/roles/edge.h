@@ -18,6 +18,7 @@
  */
 struct edge_conn;
 struct edge_listener;
+struct edge_confirmations;
 struct edge_message_parts;
 struct sign_client;
 
@@ -39,6 +40,7 @@ struct edge {
 
     size_t bodies_in_flight_size; /* see limits.h */
     struct edge_message_parts *spare_parts;
+    struct edge_confirmations *confirmations;
     struct buf ticket_keys;
 
     uint64_t id_salt;

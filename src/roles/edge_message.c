@@ -10,6 +10,7 @@
 #include "mail/address.h"
 #include "mail/ingest.h"
 #include "proto/smtp/server.h"
+#include "roles/edge_confirm.h"
 #include "roles/new_email.h"
 #include "store/ingest.h"
 
@@ -217,8 +218,7 @@ static bool plan_deliveries(struct edge_message *m, const struct ipc_target *tar
     for (size_t i = 0; i < count; i++) {
         list[i] =
             (struct ipc_delivery){.account = targets[i].account, .mailbox = targets[i].mailbox};
-        if (!new_email_prefix(&m->arena, m->reverse_path, targets[i].delivered_to,
-                              &list[i].prefix))
+        if (!new_email_prefix(&m->arena, m->reverse_path, targets[i].delivered_to, &list[i].prefix))
             return false;
     }
     *ret_deliveries = list;
@@ -593,6 +593,7 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
     m->accepted = accepted;
     m->accepted_context = context;
     m->accept_channel = m->edge->vault;
+    edge_confirmations_send(m->edge->confirmations);
     m->accept_call = ipc_accept_call(m->edge->vault, &in, on_accept, m);
     give_parts_back(m);
     return m->accept_call != 0;

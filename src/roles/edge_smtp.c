@@ -5,6 +5,7 @@
 #include "mail/address.h"
 #include "mail/address_list.h"
 #include "proto/smtp/server.h"
+#include "roles/edge_confirm.h"
 #include "roles/edge_conn.h"
 #include "roles/edge_login.h"
 #include "roles/edge_message.h"
@@ -36,7 +37,7 @@ struct edge_smtp {
     struct edge_message_facts facts;
 };
 
-enum { KEY_SIZE = 32, CONFIRMED_AT_ONCE = 100 };
+enum { KEY_SIZE = 32 };
 
 static const struct smtp_reply reply_temporary =
     SMTP_REPLY(451, 4, 3, 0, "Cannot do this now, try again later");
@@ -476,8 +477,7 @@ static void confirm_repeated(struct edge_smtp *s)
     for (size_t i = 0; i < count; i++)
         for (struct str old = buf_str(&s->unconfirmed); old.len > 0; old = str_skip(old, KEY_SIZE))
             if (str_eq(str_sub(old, 0, KEY_SIZE), keys[i].key))
-                ipc_confirm_note(s->conn->edge->vault,
-                                 &(struct ipc_confirm_in){.keys = &keys[i], .keys_count = 1});
+                edge_confirm(s->conn->edge->confirmations, keys[i].key);
 }
 
 static void commit(struct edge_smtp *s, struct now now)
@@ -571,15 +571,8 @@ static void end_body(struct edge_smtp *s, struct now now)
 
 static void confirm(struct edge_smtp *s)
 {
-    struct ipc_key keys[CONFIRMED_AT_ONCE];
-    struct str rest = buf_str(&s->unconfirmed);
-    while (rest.len > 0) {
-        size_t count = 0;
-        for (; rest.len > 0 && count < CONFIRMED_AT_ONCE; rest = str_skip(rest, KEY_SIZE))
-            keys[count++].key = str_sub(rest, 0, KEY_SIZE);
-        ipc_confirm_note(s->conn->edge->vault,
-                         &(struct ipc_confirm_in){.keys = keys, .keys_count = count});
-    }
+    for (struct str all = buf_str(&s->unconfirmed); all.len > 0; all = str_skip(all, KEY_SIZE))
+        edge_confirm(s->conn->edge->confirmations, str_sub(all, 0, KEY_SIZE));
     buf_release(&s->unconfirmed);
 }
 

@@ -237,6 +237,13 @@ void world_turns(struct world *w, int count)
         loop_turn(w->loop, false);
 }
 
+void world_hear_confirmed(struct world *w, size_t size)
+{
+    while (w->confirmed.len < size)
+        loop_turn(w->loop, true);
+    assert_int_equal(w->confirmed.len, size);
+}
+
 static void on_ended(void *owner, enum status_code why, const char *words)
 {
     (void)owner, (void)why, (void)words;

@@ -61,6 +61,9 @@ struct world {
 void world_open(struct world *w);
 void world_close(struct world *w);
 
+/* Until the vault has heard so many octets of keys confirmed. */
+void world_hear_confirmed(struct world *w, size_t size);
+
 /* Turns of the loop. */
 void world_turns(struct world *w, int count);
 size_t world_connections_after_turns(struct world *w);
