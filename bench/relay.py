@@ -21,7 +21,6 @@ import argparse
 import json
 import os
 import pathlib
-import signal
 import socket
 import statistics
 import subprocess
@@ -39,43 +38,11 @@ import peers  # noqa: E402
 import processes  # noqa: E402
 import relay  # noqa: E402
 import served  # noqa: E402
+from sink import Sink  # noqa: E402
 
 BUILD = pathlib.Path(os.environ.get("POSTERN", HERE.parent / "build" / "postern")).parent
 RECIPIENT = "box@sink.test"
 LIVE_RATE = 200
-
-
-class Sink:
-    """bench/smtp_sink.c, and what it has noted."""
-
-    def __init__(self, host="127.0.0.1", port=None):
-        self.home = tempfile.TemporaryDirectory(prefix="postern-sink-")
-        self.log = pathlib.Path(self.home.name) / "log"
-        self.host, self.port = host, port or relay.free_port()
-        self.process = subprocess.Popen([BUILD / "smtp_sink", host, str(self.port), self.log])
-        peers.wait_for_port(self.port, self.process, host=host)
-
-    def count(self):
-        with open(self.log, "rb") as log:
-            return sum(piece.count(b"\n") for piece in iter(lambda: log.read(1 << 20), b""))
-
-    def times(self):
-        """{Message-ID: microseconds} of when it first had each."""
-        found = {}
-        for line in self.log.read_text().splitlines():
-            at, message_id = line.split()[:2]
-            found.setdefault(message_id, int(at))
-        return found
-
-    def wait_for(self, count, seconds=600):
-        """Until it has so many, or the time is over."""
-        deadline = time.monotonic() + seconds
-        while self.count() < count and time.monotonic() < deadline:
-            time.sleep(0.05)
-
-    def close(self):
-        peers.stop_process(self.process)
-        self.home.cleanup()
 
 
 class Postern:

@@ -6,7 +6,8 @@
 
 The zone test. is signed, and `dns.anchor` is the file with its key; what stands below plain.test.
 is not (it is delegated to the same server without a DS), and below bogus.test. the signatures are
-of a key that the DS does not know. All records live for a second, so that a change is soon seen.
+of a key that the DS does not know. The server of deaf.test. hears everything and says nothing. All
+records live for a second, so that a change is soon seen.
 """
 
 import hashlib
@@ -38,14 +39,16 @@ def tlsa(certificate):
 
 
 class Dns:
-    def __init__(self):
+    def __init__(self, host="127.0.0.1", port=None):
         self.home = tempfile.TemporaryDirectory(prefix="postern-dns-")
         self.folder = Path(self.home.name)
         self.folder.chmod(0o755)
         self.records = {origin: [] for origin in ORIGINS}
         self.serial = 0
-        self.port = self._free_port()
+        self.host, self.port = host, port or self._free_port()
         self.process = None
+        self.deaf = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.deaf.bind((host, 0))
         self.keys = {origin: self._make_key(origin) for origin in SIGNED}
         self.anchor = Path(f"{self.keys['test']}.key")
         self._delegate()
@@ -75,21 +78,19 @@ class Dns:
         return self.folder / made.stdout.strip()
 
     def _delegate(self):
-        for origin in ORIGINS[1:]:
+        for origin in (*ORIGINS[1:], "deaf.test"):
             self.add(f"{origin}. NS ns.test.")
         stranger = self._make_key("bogus.test")
-        self.add(Path(f"{stranger}.ds").read_text().split("\n")[0].replace("\tIN", ""))
+        self.add(Path(f"{stranger}.ds").read_text().split("\n")[0].replace("\tIN", " "))
 
     def add(self, *records):
-        """Each "name [ttl] TYPE data"; names are absolute. They go into the zone that holds them."""
+        """Each "name TYPE data"; names are absolute. They go into the zone that holds them: what
+        delegates a zone (NS, DS) is of the one above."""
         for record in records:
-            name, _, rest = record.partition(" ") if "\t" not in record else record.partition("\t")
-            is_cut = " NS " in f" {rest} " or "DS" in rest.split()[:2]
-            fitting = [origin for origin in ORIGINS
-                       if name.rstrip(".") == origin and not is_cut or
-                       name.endswith(f".{origin}.")]
-            origin = max(fitting, key=len) if not (is_cut and fitting == []) else "test"
-            self.records[origin].append(record)
+            name, kind = record.split()[:2]
+            above = name.partition(".")[2] if kind in ("NS", "DS") else name
+            self.records[max((origin for origin in ORIGINS if f".{above}".endswith(f".{origin}.")),
+                             key=len)].append(record)
 
     def remove(self, name):
         """All records of that name."""
@@ -111,7 +112,7 @@ class Dns:
         lines = ["$TTL 1", f"{origin}. SOA ns.test. root.test. {self.serial} 3600 600 86400 1",
                  f"{origin}. NS ns.test."]
         if origin == "test":
-            lines += ["ns.test. A 127.0.0.1"]
+            lines += [f"ns.test. A {self.host}"]
         path.write_text("\n".join(lines + self.records[origin]) + "\n")
         if origin in SIGNED:
             subprocess.run(["ldns-signzone", "-o", origin, "-f", f"{path}.signed", path,
@@ -126,7 +127,7 @@ class Dns:
                         for origin in ORIGINS)
         config.write_text(f"""
 server:
-  ip-address: 127.0.0.1@{self.port}
+  ip-address: {self.host}@{self.port}
   username: ""
   zonesdir: {self.folder}
   database: ""
@@ -162,7 +163,7 @@ remote-control:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
             asker.settimeout(0.3)
             try:
-                asker.connect(("127.0.0.1", self.port))
+                asker.connect((self.host, self.port))
                 asker.send(struct.pack(">HHHHHH", 1, 0, 1, 0, 0, 0) + question)
                 answer = asker.recv(4096)
             except OSError:
@@ -175,22 +176,12 @@ remote-control:
 
     def resolver(self):
         """What the server's configuration says of it."""
-        return (f"resolver {{\n    stub test 127.0.0.1@{self.port}\n    nodefault test\n"
-                f"    trust-anchor {self.anchor}\n}}\n")
+        stubs = "".join(f"    stub {origin} {self.host}:{self.port}\n" for origin in ORIGINS)
+        stubs += f"    stub deaf.test {self.host}:{self.deaf.getsockname()[1]}\n"
+        return f"resolver {{\n{stubs}    nodefault test\n    trust-anchor {self.anchor}\n}}\n"
 
     def close(self):
         if self.process is not None:
             peers.stop_process(self.process)
+        self.deaf.close()
         self.home.cleanup()
-
-
-class Deaf:
-    """A name server that hears everything and says nothing."""
-
-    def __init__(self):
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.socket.bind(("127.0.0.1", 0))
-        self.port = self.socket.getsockname()[1]
-
-    def close(self):
-        self.socket.close()

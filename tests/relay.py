@@ -70,6 +70,9 @@ class Row:
 
 
 class Lab:
+    """outbound: {directive: words} in its block, "" to leave one of the usual ones out. extra: more
+    lines of the configuration, or a function of the lab that returns them."""
+
     def __init__(self, outbound=None, extra="", users=None, limits="", start=True):
         self.dns = dns.Dns()
         self.authority = authority.Authority()
@@ -81,6 +84,7 @@ class Lab:
         settings = {**OUTBOUND, "port": self.port, "mta-sts-port": self.sts_port,
                     "ca-file": self.authority.file, **(outbound or {})}
         lines = "".join(f"    {name} {value}\n" for name, value in settings.items() if value != "")
+        extra = extra(self) if callable(extra) else extra
         self.server = served.Served(
             limits=limits, users=users, extra=f"trust 127.0.0.0/8\nrelay-from 127.0.0.0/8\n"
             f"outbound {{\n{lines}}}\n{self.dns.resolver()}{extra}")

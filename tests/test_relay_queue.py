@@ -1,0 +1,211 @@
+"""The queue: nobody waits for another one's trouble, limits hold, and the operator's commands."""
+
+import threading
+import time
+
+import pytest
+
+import mail
+import peer
+import relay
+import wire
+
+LIMIT = 30
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with relay.Lab(outbound={"recipients-per-day": LIMIT, "retry": "1h", "timeout": "10s"}) as lab:
+        yield lab
+
+
+def flood(lab, recipient, count, sender):
+    """Many small messages in one session."""
+    with wire.Smtp(lab.server.address("smtp")) as client:
+        client.greet()
+        for _ in range(count):
+            octets, _ = wire.message()
+            assert client.message(octets, [recipient], sender).startswith("250")
+
+
+# ---- Fairness --------------------------------------------------------------------------------------
+
+
+def test_dead_and_slow_domains_delay_nobody(lab):
+    slow = [lab.peer(script={"greeting": peer.HANG}) for _ in range(5)]
+    domains = [lab.domain(host, publish=False) for host in slow]
+    domains += [lab.domain(lab.address(), publish=False) for _ in range(5)]
+    with lab.peer() as good:
+        live = lab.domain(good)
+        for domain in domains:
+            flood(lab, f"bob@{domain}", 20, "mallory@elsewhere.test")
+        begin = time.monotonic()
+        lab.wait_gone(*(lab.send(f"bob@{live}") for _ in range(10)))
+        assert time.monotonic() - begin < 5
+        assert len(good.messages) == 10
+    for host in slow:
+        host.close()
+    lab.run("queue", "remove", "--sender", "mallory@elsewhere.test")
+    mail.wait_until(lambda: not lab.waiting())
+
+
+def test_one_senders_flood_does_not_hold_another_at_the_same_domain(lab):
+    """A server of one connection that takes its time: the one message does not wait for 600."""
+    def slowly(session, _):
+        session.peer.over.wait(0.02)
+    with lab.peer(script={"dot": slowly}) as host:
+        domain = lab.domain(host)
+        threads = [threading.Thread(target=flood, args=(lab, f"bob@{domain}", 150,
+                                                        "mallory@elsewhere.test"))
+                   for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        sent = lab.send(f"eve@{domain}", sender="alice@demo.test")
+        mail.wait_until(lambda: any(m.message_id() == sent.id for m in host.messages), 30)
+        left = len(lab.waiting())
+        assert left > 50, "the flood was over too soon to show anything"
+        lab.run("queue", "remove", "--sender", "mallory@elsewhere.test")
+        mail.wait_until(lambda: not lab.waiting(), 30)
+
+
+# ---- Limits and holds --------------------------------------------------------------------------------
+
+
+def test_an_account_has_its_daily_limit(lab):
+    with lab.peer() as host:
+        domain = lab.domain(host)
+        for first in range(0, LIMIT + 10, 10):
+            sent, reply = lab.submit(*(f"user{first + n}@{domain}" for n in range(10)), user="bob")
+            assert reply.startswith("250"), reply
+        mail.wait_until(lambda: sum(len(m.recipients) for m in host.messages) == LIMIT)
+        held = mail.wait_until(lambda: [row for row in lab.waiting(sent) if row.held])
+        assert len(held) == 10
+        assert "day" in held[0].words or "limit" in held[0].words, held
+        assert "alice" not in held[0].words
+        lab.submit(f"other@{domain}", user="alice")  # another account is not touched
+        mail.wait_until(lambda: any(f"other@{domain}" in m.recipients for m in host.messages))
+        lab.run("queue", "release", "--sender", "bob@demo.test")
+        lab.wait_gone(sent)
+
+
+def test_future_release_holds(lab):
+    with lab.peer() as host:
+        sent, reply = lab.submit(f"bob@{lab.domain(host)}", mail_args="HOLDFOR=3")
+        begin = time.monotonic()
+        assert reply.startswith("250"), reply
+        assert lab.waiting(sent)
+        host.wait_for_messages(1)
+        assert 2 <= time.monotonic() - begin < 10
+
+
+# ---- Commands -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stuck(lab):
+    """Three messages that wait for a server that says 450, and that server."""
+    mood = {"reply": "450 4.2.0 Not now"}
+    host = lab.peer(script={"rcpt": lambda session, argument: mood["reply"]})
+    domain = lab.domain(host)
+    messages = [lab.send(f"{name}@{domain}") for name in ("ann", "ben", "cid")]
+    for sent in messages:
+        lab.wait_for_row(sent)
+    host.relent = lambda: mood.update(reply=None)
+    yield host, domain, messages
+    lab.run("queue", "remove", "--domain", domain)
+    host.close()
+
+
+def test_list_and_show(lab, stuck):
+    _, domain, messages = stuck
+    text = lab.run("queue", "list", "--domain", domain)
+    for name in ("ann", "ben", "cid"):
+        assert f"{name}@{domain}" in text
+    rows = lab.queue_json("--domain", domain)
+    assert len(rows) == 3
+    assert {row["recipient"] for row in rows} == {f"{n}@{domain}" for n in ("ann", "ben", "cid")}
+    assert all("Not now" in str(row) for row in rows)
+    row = lab.waiting(messages[0])[0]
+    shown = lab.run("queue", "show", str(row.id))
+    assert "Not now" in shown and f"ann@{domain}" in shown
+    assert len(lab.queue_json("--recipient", f"ben@{domain}")) == 1
+
+
+def test_retry_now(lab, stuck):
+    host, domain, messages = stuck
+    host.relent()
+    lab.run("queue", "retry", "--recipient", f"ann@{domain}")
+    host.wait_for_messages(1)
+    lab.wait_gone(messages[0])
+    lab.run("queue", "retry", "--domain", domain)
+    lab.wait_gone(*messages)
+    assert len(host.messages) == 3
+
+
+def test_hold_and_release(lab, stuck):
+    host, domain, messages = stuck
+    lab.run("queue", "hold", "--recipient", f"ann@{domain}")
+    host.relent()
+    lab.run("queue", "retry", "--domain", domain)
+    lab.wait_gone(*messages[1:])
+    assert lab.waiting(messages[0])[0].held
+    lab.run("queue", "release", "--recipient", f"ann@{domain}")
+    lab.run("queue", "retry", "--recipient", f"ann@{domain}")
+    lab.wait_gone(messages[0])
+    assert len(host.messages) == 3
+
+
+def test_bounce(lab, stuck):
+    _, domain, messages = stuck
+    lab.run("queue", "bounce", "--recipient", f"ann@{domain}")
+    fields = lab.wait_for_report(messages[0]).recipient(f"ann@{domain}")
+    assert fields["Action"] == "failed"
+    lab.wait_gone(messages[0])
+    assert len(lab.waiting()) == 2
+
+
+def test_remove(lab, stuck):
+    _, domain, messages = stuck
+    lab.run("queue", "remove", "--domain", domain)
+    lab.wait_gone(*messages)
+    assert not any(lab.reports(sent) for sent in messages)
+
+
+def test_reroute(lab, stuck):
+    _, domain, messages = stuck
+    with lab.peer() as other:
+        target = lab.domain(other)
+        lab.run("queue", "reroute", "--domain", domain, "--to", f"dns:{target}")
+        lab.run("queue", "retry", "--sender", relay.SENDER)
+        lab.wait_gone(*messages)
+        assert len(other.messages) == 3
+
+
+def test_explain_tells_where_mail_would_go(lab):
+    with lab.peer() as host:
+        domain = lab.domain(host)
+        text = lab.run("explain", f"bob@{domain}")
+        assert f"mx1.{domain}" in text and host.host in text
+        assert "alice" in lab.run("explain", "alice@demo.test")
+
+
+def test_trace_tells_each_attempt(lab, stuck):
+    host, domain, messages = stuck
+    trace_id = lab.waiting(messages[0])[0].trace_id
+    text = lab.run("trace", trace_id)
+    assert "Not now" in text and host.host in text
+    host.relent()
+    lab.run("queue", "retry", "--domain", domain)
+    lab.wait_gone(*messages)
+    assert "Taken" in lab.run("trace", trace_id)
+
+
+def test_metrics_tell_of_the_queue(lab, stuck):
+    import urllib.request
+    port = lab.server.base + relay.served.METRICS
+    text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    names = {line.split("{")[0].split()[0] for line in text.splitlines()
+             if line and line[0] != "#"}
+    assert any(name.startswith("postern_courier_") for name in names), names
