@@ -196,6 +196,16 @@ bool socket_local_address(int fd, struct socket_address *ret_address)
     return true;
 }
 
+bool socket_peer_uid(int fd, uid_t *ret_uid)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return false;
+    *ret_uid = peer.uid;
+    return true;
+}
+
 enum status_code socket_pair(int ret_fds[2])
 {
     int fds[2];

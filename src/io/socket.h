@@ -53,6 +53,9 @@ enum status_code socket_connect_unix(const char *path, int *ret_fd, struct diag 
 /* STATUS_BUSY: nobody waits; STATUS_NO_MEMORY: out of descriptors or memory. */
 enum status_code socket_accept(int listener, int *ret_fd, struct socket_address *ret_peer) MUST_USE;
 
+/* Who is at the other end of a Unix socket, as the kernel says. */
+bool socket_peer_uid(int fd, uid_t *ret_uid);
+
 /* Where the client connected to. */
 bool socket_local_address(int fd, struct socket_address *ret_address);
 

@@ -266,13 +266,26 @@ static void put_for(struct buf *out, const struct mailbox_address *recipient)
     buf_release(&word);
 }
 
+/* RFC 5321 §4.4 lets comments stand anywhere. */
+static void put_program(struct buf *out, const uint32_t *uid)
+{
+    struct buf number;
+    put_word(out, uid ? STR("(Postern,") : STR("(Postern)"));
+    if (!uid)
+        return;
+    buf_init(&number, 16);
+    buf_printf(&number, "%u)", (unsigned)*uid);
+    put_pair(out, "userid", buf_str(&number));
+    buf_release(&number);
+}
+
 /* Time-stamp-line = "Received:" FWS Stamp <CRLF> (RFC 5321 §4.4) */
 bool header_put_received(struct buf *out, const struct received_facts *f)
 {
     buf_append_str(out, STR("Received:"));
     put_from(out, f);
     put_pair(out, "by", f->host);
-    put_word(out, STR("(Postern)"));
+    put_program(out, f->uid);
     put_pair(out, "with", f->protocol);
     if (f->tls.len > 0) {
         put_host(out, "(", text_from(f->tls), f->cipher.len ? "" : ")");

@@ -77,6 +77,7 @@ struct received_facts {
     struct text helo;    /* what the client called itself */
     struct text rdns;    /* the name of its address; empty: "unknown" */
     struct str peer;     /* its address, "192.0.2.1" or "2001:db8::1"; empty: a local client */
+    const uint32_t *uid; /* of a local client, else NULL */
     struct str host;     /* who received it */
     struct str protocol; /* RFC 3848: SMTP, ESMTP, ESMTPS, ESMTPSA, LMTP, UTF8SMTPSA (RFC 6531) … */
     struct str id;       /* our name for the transaction */

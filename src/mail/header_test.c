@@ -140,6 +140,24 @@ static void a_received_field_says_all(void **state)
     buf_release(&out);
 }
 
+static void a_local_client_is_a_user(void **state)
+{
+    (void)state;
+    struct buf out;
+    const uint32_t uid = 1000;
+    struct received_facts f = {.helo = text_from(STR("whatever")),
+                               .uid = &uid,
+                               .host = STR("mx.example.org"),
+                               .protocol = STR("ESMTP"),
+                               .id = STR("abc123"),
+                               .wall_ms = 1739485890000};
+    struct str field = received(&out, &f);
+    assert_true(
+        str_eq(field, STR("Received: by mx.example.org (Postern, userid 1000) with ESMTP id "
+                          "abc123;\r\n\tThu, 13 Feb 2025 22:31:30 +0000\r\n")));
+    buf_release(&out);
+}
+
 static void a_hostile_helo_stays_one_word(void **state)
 {
     (void)state;
@@ -185,6 +203,7 @@ int main(void)
         cmocka_unit_test(a_stranger_cannot_end_a_line),
         cmocka_unit_test(long_text_folds_and_unfolds_to_itself),
         cmocka_unit_test(a_received_field_says_all),
+        cmocka_unit_test(a_local_client_is_a_user),
         cmocka_unit_test(a_hostile_helo_stays_one_word),
         cmocka_unit_test(our_other_fields_are_whole_lines),
     };

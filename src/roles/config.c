@@ -12,7 +12,7 @@ const char *listen_kind_name(enum listen_kind kind)
         [LISTEN_LMTP] = "lmtp",       [LISTEN_SUBMISSIONS] = "submissions",
         [LISTEN_IMAP] = "imap",       [LISTEN_IMAPS] = "imaps",
         [LISTEN_POP3] = "pop3",       [LISTEN_POP3S] = "pop3s",
-        [LISTEN_METRICS] = "metrics",
+        [LISTEN_METRICS] = "metrics", [LISTEN_SENDMAIL] = "sendmail",
     };
     return names[kind];
 }
@@ -145,6 +145,7 @@ static enum listen_tls default_tls(enum listen_kind kind, bool has_certificate)
     case LISTEN_MX:
         return has_certificate ? LISTEN_TLS_STARTTLS : LISTEN_TLS_NO;
     case LISTEN_LMTP:
+    case LISTEN_SENDMAIL:
     case LISTEN_METRICS:
         return LISTEN_TLS_NO;
     default:
@@ -171,6 +172,8 @@ static bool same_place(const struct config_listener *a, const struct config_list
 {
     if (a->at == LISTEN_AT_SYSTEMD || b->at == LISTEN_AT_SYSTEMD)
         return a->at == b->at && str_eq(a->systemd_name, b->systemd_name);
+    if (a->at == LISTEN_AT_UNIX || b->at == LISTEN_AT_UNIX)
+        return a->at == b->at && str_eq(a->unix_path, b->unix_path);
     if (a->port != b->port)
         return false;
     return a->at == LISTEN_AT_ANY || b->at == LISTEN_AT_ANY ||

@@ -27,6 +27,7 @@ enum listen_kind {
     LISTEN_SUBMISSION,
     LISTEN_SUBMISSIONS,
     LISTEN_LMTP,
+    LISTEN_SENDMAIL, /* SMTP from this machine's users, over a Unix socket */
     LISTEN_IMAP,
     LISTEN_IMAPS,
     LISTEN_POP3,
@@ -51,8 +52,9 @@ enum listen_tls {
 enum listen_at {
     LISTEN_AT_IPV4,
     LISTEN_AT_IPV6,
-    LISTEN_AT_ANY,    /* all addresses, IPv6 and IPv4 */
-    LISTEN_AT_SYSTEMD /* a descriptor that systemd passes by name */
+    LISTEN_AT_ANY,     /* all addresses, IPv6 and IPv4 */
+    LISTEN_AT_SYSTEMD, /* a descriptor that systemd passes by name */
+    LISTEN_AT_UNIX     /* LISTEN_SENDMAIL only */
 };
 
 /* One for each address of a `listen`; its index is its number between roles. */
@@ -62,6 +64,7 @@ struct config_listener {
     uint8_t octets[16]; /* LISTEN_AT_IPV4, mapped, and LISTEN_AT_IPV6 */
     uint16_t port;
     struct str systemd_name;
+    struct str unix_path;
     struct str where; /* as written: "127.0.0.1:25", "systemd:smtp" */
     enum listen_tls tls;
     bool normalise_line_ends;

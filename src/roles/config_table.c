@@ -5,11 +5,7 @@
 #include "roles/config_set.h"
 #include "roles/config_value.h"
 
-enum {
-    SOCKET_PATH_LEN_MAX = 107, /* sun_path of unix(7) */
-    LISTENERS_MAX = 256,
-    MAILBOXES_MAX = 64
-};
+enum { LISTENERS_MAX = 256, MAILBOXES_MAX = 64 };
 
 /* ---- log ------------------------------------------------------------------------------------- */
 
@@ -185,7 +181,8 @@ static void set_tls(struct config_reader *r, const struct config_directive *row,
                                         [LISTEN_TLS_STARTTLS] = "starttls",
                                         [LISTEN_TLS_REQUIRED] = "required"};
     (void)row;
-    if (listen_kind_is_tls(r->listener->kind) || r->listener->kind == LISTEN_METRICS) {
+    if (listen_kind_is_tls(r->listener->kind) || r->listener->kind == LISTEN_METRICS ||
+        r->listener->kind == LISTEN_SENDMAIL) {
         conf_error_add(r->errors, given->words[0].line, given->words[0].column,
                        "tls: a listener of the kind %s has no choice",
                        listen_kind_name(r->listener->kind));
@@ -205,7 +202,7 @@ static void set_normalise(struct config_reader *r, const struct config_directive
 {
     bool *yes = &r->listener->normalise_line_ends;
     (void)row;
-    if (r->listener->kind > LISTEN_LMTP)
+    if (r->listener->kind > LISTEN_SENDMAIL)
         conf_error_add(r->errors, given->words[0].line, given->words[0].column,
                        "normalise-line-ends: a listener of the kind %s takes no messages",
                        listen_kind_name(r->listener->kind));
@@ -245,9 +242,10 @@ static void add_listeners(struct config_reader *r, const struct config_directive
 {
     struct config_listener shared = {.tls = LISTEN_TLS_DEFAULT};
     if (!find_listen_kind(config_argument(given, 1), &shared.kind)) {
-        config_wrong_word(r, given, 1,
-                          "is no kind of listener (mx, submission, submissions, lmtp, imap, imaps, "
-                          "pop3, pop3s, metrics)");
+        config_wrong_word(
+            r, given, 1,
+            "is no kind of listener (mx, submission, submissions, lmtp, sendmail, imap, "
+            "imaps, pop3, pop3s, metrics)");
         return;
     }
     r->listener = &shared;
@@ -260,6 +258,12 @@ static void add_listeners(struct config_reader *r, const struct config_directive
         if (!config_is_right(r, given, i,
                              config_value_endpoint(config_argument(given, i), &listener)))
             continue;
+        if ((listener.at == LISTEN_AT_UNIX) != (listener.kind == LISTEN_SENDMAIL) &&
+            listener.at != LISTEN_AT_SYSTEMD) {
+            config_wrong_word(
+                r, given, i, "does not fit: sendmail listens at unix:/path, and nothing else does");
+            continue;
+        }
         if (r->config->listener_count == LISTENERS_MAX) {
             config_wrong_word(r, given, i, "is one address too many");
             return;

@@ -126,9 +126,10 @@ static void listeners_are_read_with_their_kind_and_block(void **state)
                   "listen mx 192.0.2.1:25 [2001:db8::1]:25 systemd:smtp {\n"
                   " proxy-from 10.0.0.0/8\n normalise-line-ends yes\n}\n"
                   "listen submission *:587\nlisten imaps *:993\nlisten imap *:143 {\n tls no\n}\n"
-                  "listen lmtp 127.0.0.1:24\nlisten metrics 127.0.0.1:9000\n");
+                  "listen lmtp 127.0.0.1:24\nlisten metrics 127.0.0.1:9000\n"
+                  "listen sendmail unix:/run/postern/sendmail systemd:sendmail\n");
     const struct config_listener *l = r.config.listeners;
-    assert_int_equal(r.config.listener_count, 8);
+    assert_int_equal(r.config.listener_count, 10);
     assert_int_equal(l[0].at, LISTEN_AT_IPV4);
     assert_memory_equal(l[0].octets, "\0\0\0\0\0\0\0\0\0\0\xFF\xFF\xC0\0\2\1", 16);
     assert_int_equal(l[0].tls, LISTEN_TLS_STARTTLS);
@@ -142,6 +143,9 @@ static void listeners_are_read_with_their_kind_and_block(void **state)
     assert_int_equal(l[4].tls, LISTEN_TLS_REQUIRED);
     assert_int_equal(l[5].tls, LISTEN_TLS_NO);
     assert_int_equal(l[6].tls, LISTEN_TLS_NO);
+    assert_int_equal(l[8].at, LISTEN_AT_UNIX);
+    assert_str(l[8].unix_path, "/run/postern/sendmail");
+    assert_int_equal(l[8].tls, LISTEN_TLS_NO);
     assert_true(
         networks_have(&l[0].proxy_from, (const uint8_t *)"\0\0\0\0\0\0\0\0\0\0\xFF\xFF\x0A\1\2\3"));
     assert_false(
@@ -232,7 +236,16 @@ static void what_belongs_together_is_checked(void **state)
                   "f:6:2: normalise-line-ends: a listener of the kind imaps takes no messages\n");
     expect_errors("listen smtp *:25\n",
                   "f:3:8: listen: \"smtp\" is no kind of listener (mx, submission, submissions, "
-                  "lmtp, imap, imaps, pop3, pop3s, metrics)\n");
+                  "lmtp, sendmail, imap, imaps, pop3, pop3s, metrics)\n");
+    expect_errors(
+        "listen sendmail 127.0.0.1:25 unix:run unix:/a unix:/a\nlisten lmtp unix:/b\n",
+        "f:3:17: listen: \"127.0.0.1:25\" does not fit: sendmail listens at unix:/path, and "
+        "nothing else does\n"
+        "f:3:30: listen: \"unix:run\" has no absolute path, of a length that a socket can "
+        "have, behind \"unix:\"\n"
+        "f:3:47: listen: \"unix:/a\" is taken already, in line 3\n"
+        "f:4:13: listen: \"unix:/b\" does not fit: sendmail listens at unix:/path, and "
+        "nothing else does\n");
 }
 
 static void the_way_out_has_sensible_defaults(void **state)
@@ -263,15 +276,16 @@ static void the_way_out_is_read(void **state)
 {
     (void)state;
     struct read r;
-    read_well(&r, "hostname h.test\ndata /d\nrelay-from 10.0.0.0/8\nrelay-from ::1\n"
-                  "outbound {\n enabled no\n lifetime 2d\n delay-notice 1h\n retry 1s 2m\n timeout 9s\n"
-                  " connections 9\n connections-per-destination 3\n messages-per-connection 7\n"
-                  " recipients-per-day 0\n port 2525\n source 192.0.2.9 2001:db8::9\n"
-                  " refuse-addresses none\n dane no\n mta-sts no\n mta-sts-port 8443\n"
-                  " ca-file /ca.pem\n}\n"
-                  "resolver {\n trust-anchor /a.key\n trust-anchor /b.key\n}\n"
-                  "policy big.test .big.test {\n tls dane\n connections 4\n rate 600\n}\n"
-                  "policy * {\n rate 60\n}\n");
+    read_well(&r,
+              "hostname h.test\ndata /d\nrelay-from 10.0.0.0/8\nrelay-from ::1\n"
+              "outbound {\n enabled no\n lifetime 2d\n delay-notice 1h\n retry 1s 2m\n timeout 9s\n"
+              " connections 9\n connections-per-destination 3\n messages-per-connection 7\n"
+              " recipients-per-day 0\n port 2525\n source 192.0.2.9 2001:db8::9\n"
+              " refuse-addresses none\n dane no\n mta-sts no\n mta-sts-port 8443\n"
+              " ca-file /ca.pem\n}\n"
+              "resolver {\n trust-anchor /a.key\n trust-anchor /b.key\n}\n"
+              "policy big.test .big.test {\n tls dane\n connections 4\n rate 600\n}\n"
+              "policy * {\n rate 60\n}\n");
     const struct config_outbound *o = &r.config.outbound;
     assert_false(o->enabled || o->dane || o->mta_sts);
     assert_int_equal(r.config.relay_from.count, 2);

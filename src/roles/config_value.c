@@ -148,13 +148,24 @@ static const char *read_systemd(struct str name, struct config_listener *listene
     return NULL;
 }
 
+static const char *read_unix(struct str path, struct config_listener *listener)
+{
+    if (path.len == 0 || path.ptr[0] != '/' || path.len > SOCKET_PATH_LEN_MAX)
+        return "has no absolute path, of a length that a socket can have, behind \"unix:\"";
+    listener->at = LISTEN_AT_UNIX;
+    listener->unix_path = path;
+    return NULL;
+}
+
 const char *config_value_endpoint(struct str word, struct config_listener *ret_listener)
 {
     struct config_listener listener = *ret_listener;
     struct str host;
     listener.where = word;
-    if (str_starts(word, STR("systemd:"))) {
-        const char *wrong = read_systemd(str_skip(word, STR("systemd:").len), &listener);
+    bool is_unix = str_starts(word, STR("unix:"));
+    if (is_unix || str_starts(word, STR("systemd:"))) {
+        const char *wrong = is_unix ? read_unix(str_skip(word, STR("unix:").len), &listener)
+                                    : read_systemd(str_skip(word, STR("systemd:").len), &listener);
         if (!wrong)
             *ret_listener = listener;
         return wrong;

@@ -7,6 +7,8 @@
 #include "base/str.h"
 #include "roles/config.h"
 
+enum { SOCKET_PATH_LEN_MAX = 107 /* sun_path of unix(7) */ };
+
 /*
  * Words of the configuration as values. Each returns NULL, or what is wrong with the word, as a
  * static text that goes behind the word itself ("is no IP address"); outputs are then untouched.

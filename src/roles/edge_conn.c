@@ -290,6 +290,20 @@ static void set_peer(struct edge_conn *conn, const struct socket_address *peer)
     buf_release(&words);
 }
 
+/* A local user; limits count them by their number, which stands where a network's would. */
+static void set_local_peer(struct edge_conn *conn, int fd)
+{
+    uid_t uid = UINT32_MAX;
+    if (!socket_peer_uid(fd, &uid))
+        uid = UINT32_MAX;
+    conn->is_local = true;
+    conn->uid = uid;
+    memset(conn->address.octets, 0, sizeof conn->address.octets);
+    for (int i = 0; i < 4; i++)
+        conn->address.octets[4 + i] = (uint8_t)(uid >> (24 - 8 * i));
+    snprintf(conn->peer, sizeof conn->peer, "user %u", (unsigned)uid);
+}
+
 /* Not an octet more than the header: what comes behind it may be TLS. */
 static enum proxy2_result read_proxy_header(struct edge_conn *conn,
                                             struct proxy2_header *ret_header)
@@ -535,7 +549,10 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
                listen_kind_name(conn->kind));
     buf_init(&conn->rdns, LIMIT_DOMAIN_SIZE + 1);
     edge_new_id(edge, edge_conn_now(conn), conn->id);
-    set_peer(conn, peer);
+    if (l->kind == LISTEN_SENDMAIL)
+        set_local_peer(conn, fd);
+    else
+        set_peer(conn, peer);
     socket_set_no_delay(fd);
     stream_open(&conn->stream, role_loop(edge->role), fd, on_ready, conn);
     timer_init(&conn->timer, role_loop(edge->role), on_timer, conn);

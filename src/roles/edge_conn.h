@@ -77,8 +77,10 @@ struct edge_conn {
     unsigned holds;      /* reasons not to give the engine input */
     int64_t deadline_ms; /* of the states without an engine */
     char id[EDGE_ID_SIZE];
-    char peer[46];   /* the client's address, as text */
-    struct buf rdns; /* its name, if one was found */
+    char peer[46];   /* the client's address as text, or "user 1000" */
+    bool is_local;   /* over a Unix socket */
+    uint32_t uid;    /* then */
+    struct buf rdns; /* the client's name, if one was found */
     struct channel *rdns_channel;
     uint32_t rdns_call;
     uint64_t written; /* octets of the engine's output handed to the socket */

@@ -60,9 +60,14 @@ static bool is_submission(const struct edge_smtp *s)
     return s->conn->kind == LISTEN_SUBMISSION || s->conn->kind == LISTEN_SUBMISSIONS;
 }
 
-/* Who may send to anywhere without a login: networks that the configuration names. */
+/*
+ * Who may send to anywhere without a login: this machine's users, and networks that the
+ * configuration names.
+ */
 static bool is_trusted(const struct edge_smtp *s)
 {
+    if (s->conn->kind == LISTEN_SENDMAIL)
+        return true;
     return s->conn->kind == LISTEN_MX &&
            networks_have(&s->conn->settings->config.relay_from, s->conn->address.octets);
 }
@@ -320,7 +325,8 @@ static bool put_received(struct edge_smtp *s, const struct smtp_event_body_start
     struct received_facts facts = {
         .helo = start->helo,
         .rdns = text_from(buf_str(&conn->rdns)),
-        .peer = str_from_c(conn->peer),
+        .peer = conn->is_local ? STR("") : str_from_c(conn->peer),
+        .uid = conn->is_local ? &conn->uid : NULL,
         .host = conn->settings->config.hostname,
         .protocol = start->with,
         .id = str_from_c(edge_message_id(s->message)),
@@ -341,7 +347,7 @@ static void begin_body(struct edge_smtp *s, const struct smtp_event_body_start *
     buf_append_str(&s->helo, text_peek(start->helo));
     bool begun = put_received(s, start, &received, now) &&
                  edge_message_begin(s->message, buf_str(&received), s->conn->settings,
-                                    is_submission(s), now);
+                                    is_submission(s) || s->conn->is_local, now);
     buf_release(&received);
     if (begun)
         edge_message_on_room(s->message, on_room, s);

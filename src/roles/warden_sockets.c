@@ -4,26 +4,34 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "io/socket.h"
 
 enum { SYSTEMD_FIRST_FD = 3, SYSTEMD_FDS_MAX = 1000 };
 
+static void release(struct warden_socket *socket)
+{
+    close(socket->fd);
+    free(socket->path);
+}
+
 void warden_sockets_close(struct warden_sockets *s)
 {
     for (size_t i = 0; i < s->count; i++)
-        close(s->list[i].fd);
+        release(&s->list[i]);
     free(s->list);
     *s = (struct warden_sockets){0};
 }
 
-/* Takes the socket's descriptor over. */
+/* Takes the socket over. */
 static enum status_code add(struct warden_sockets *s, const struct warden_socket *socket)
 {
     struct warden_socket *list = realloc(s->list, (s->count + 1) * sizeof *list);
     if (!list) {
-        close(socket->fd);
+        struct warden_socket lost = *socket;
+        release(&lost);
         return STATUS_NO_MEMORY;
     }
     s->list = list;
@@ -61,6 +69,49 @@ static enum status_code open_one(struct warden_sockets *s, const struct warden_s
         status = socket_listen(&address, &socket->fd, diag);
     }
     return status == STATUS_OK ? add(s, socket) : status;
+}
+
+static const struct warden_socket *find_unix(const struct warden_sockets *s, const char *path)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->list[i].at == LISTEN_AT_UNIX && strcmp(s->list[i].path, path) == 0)
+            return &s->list[i];
+    return NULL;
+}
+
+/* Everybody may connect: who it is, the kernel says. The folder is made where it is missing. */
+static enum status_code listen_unix(const char *path, int *ret_fd, struct diag *diag)
+{
+    char *folder = strdup(path);
+    if (!folder)
+        return STATUS_NO_MEMORY;
+    *strrchr(folder, '/') = '\0';
+    if (folder[0] != '\0' && mkdir(folder, 0755) == 0)
+        chmod(folder, 0755); /* whatever the umask is */
+    free(folder);
+    return socket_listen_unix(path, 0666, ret_fd, diag);
+}
+
+static enum status_code add_unix(struct warden_sockets *s, const struct warden_sockets *old,
+                                 const struct config_listener *l, uint32_t number,
+                                 struct diag *diag)
+{
+    struct warden_socket socket = {.number = number, .at = LISTEN_AT_UNIX};
+    socket.path = strndup(l->unix_path.ptr, l->unix_path.len);
+    if (!socket.path)
+        return STATUS_NO_MEMORY;
+    const struct warden_socket *kept = find_unix(old, socket.path);
+    enum status_code status = STATUS_OK;
+    if (kept) {
+        socket.fd = fcntl(kept->fd, F_DUPFD_CLOEXEC, 0);
+        status = socket.fd >= 0 ? STATUS_OK : status_from_errno(errno);
+    } else {
+        status = listen_unix(socket.path, &socket.fd, diag);
+    }
+    if (status == STATUS_OK)
+        return add(s, &socket);
+    free(socket.path);
+    return status;
 }
 
 /* sd_listen_fds(3), without its library: descriptors from 3 on, their names divided by colons. */
@@ -101,6 +152,8 @@ static enum status_code add_listener(struct warden_sockets *s, const struct ward
     memcpy(socket.octets, l->octets, sizeof socket.octets);
     if (l->at == LISTEN_AT_SYSTEMD)
         return add_systemd(s, l, number, diag);
+    if (l->at == LISTEN_AT_UNIX)
+        return add_unix(s, old, l, number, diag);
     if (l->at != LISTEN_AT_ANY)
         return open_one(s, old, &socket, diag);
     memset(socket.octets, 0, sizeof socket.octets);

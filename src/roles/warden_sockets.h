@@ -18,6 +18,7 @@ struct warden_socket {
     enum listen_at at;
     uint8_t octets[16];
     uint16_t port;
+    char *path; /* LISTEN_AT_UNIX; else NULL */
 };
 
 struct warden_sockets {

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/testing.h"
@@ -91,6 +92,38 @@ static void an_address_that_is_taken_leaves_everything_as_it_was(void **state)
     warden_sockets_close(&theirs);
 }
 
+static void a_socket_of_a_path_is_everybodys_and_stays_over_a_reload(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/postern-test-XXXXXX", path[128], inner[64];
+    struct stat there;
+    assert_non_null(mkdtemp(folder));
+    snprintf(inner, sizeof inner, "%s/run", folder);
+    snprintf(path, sizeof path, "%s/sendmail", inner);
+    struct config_listener listener = {.at = LISTEN_AT_UNIX, .unix_path = str_from_c(path)};
+    struct config config = {.listeners = &listener, .listener_count = 1};
+    struct warden_sockets old = {0}, next = {0};
+    struct diag diag = {0};
+    struct socket_address peer;
+    int waiting, accepted;
+    assert_int_equal(warden_sockets_open(&config, &old, &old, &diag), STATUS_OK);
+    assert_int_equal(stat(path, &there), 0);
+    assert_int_equal(there.st_mode & 0777, 0666);
+    assert_int_equal(socket_connect_unix(path, &waiting, &diag), STATUS_OK);
+    assert_int_equal(warden_sockets_open(&config, &old, &next, &diag), STATUS_OK);
+    warden_sockets_close(&old);
+    assert_int_equal(socket_accept(next.list[0].fd, &accepted, &peer), STATUS_OK);
+    uid_t uid = 1;
+    assert_true(socket_peer_uid(accepted, &uid));
+    assert_int_equal(uid, getuid());
+    close(accepted);
+    close(waiting);
+    warden_sockets_close(&next);
+    unlink(path);
+    rmdir(inner);
+    rmdir(folder);
+}
+
 static void systemd_passes_its_sockets_by_name(void **state)
 {
     (void)state;
@@ -119,6 +152,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_reload_keeps_what_stays_with_who_waits_there),
         cmocka_unit_test(an_address_that_is_taken_leaves_everything_as_it_was),
+        cmocka_unit_test(a_socket_of_a_path_is_everybodys_and_stays_over_a_reload),
         cmocka_unit_test(systemd_passes_its_sockets_by_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
