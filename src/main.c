@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/sendmail.h"
 #include "roles/courier.h"
 #include "roles/edge.h"
 #include "roles/keeper.h"
@@ -27,5 +28,8 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--role") == 0 && strcmp(argv[3], "--index") == 0)
         return run_role(str_from_c(argv[2]), str_from_c(argv[4]));
+    const char *slash = strrchr(argv[0] ? argv[0] : "", '/');
+    if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], "sendmail") == 0)
+        return sendmail_main(argc, argv, stdin, stdout, stderr);
     return cli_main(argc, argv, stdin, stdout, stderr);
 }

@@ -349,6 +349,7 @@ def test_setup_twice(tmp_path):
     files = {path: path.read_bytes() for path in root.rglob("etc/**/*") if path.is_file()}
     assert {path.name for path in files} == {"postern.conf", "certificate.pem", "key.pem",
                                              "postern.service"}
+    assert os.readlink(root / "usr/sbin/sendmail") == os.path.realpath(postern.PROGRAM)
     assert os.stat(root / "etc/postern/key.pem").st_mode & 0o077 == 0
     checked = subprocess.run([postern.PROGRAM, "config", "check", root / "etc/postern/postern.conf"])
     assert checked.returncode == OK

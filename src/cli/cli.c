@@ -216,6 +216,8 @@ int cli_main(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     cli.command = find_command(argc - 1, argv + 1, &words);
     if (!cli.command)
         return (int)no_command(argc - 1, argv + 1, out, err);
+    if (cli.command->run_alone && !(argc > 2 && strcmp(argv[2], "--help") == 0))
+        return cli.command->run_alone(argc - (int)words, argv + words, in, out, err);
     arena_init(&cli.arena, 256UL * 1024 * 1024);
     enum cli_exit code = run(&cli, argc - 1 - (int)words, argv + 1 + words);
     arena_reset(&cli.arena);

@@ -39,6 +39,8 @@ struct cli_command {
     const char *details;              /* paragraphs, or NULL */
     const struct cli_option *options; /* ends with a NULL name; NULL: none */
     enum cli_exit (*run)(struct cli *cli);
+    /* Instead of run: reads its own options, and has its own exit status; argv[0] is its name. */
+    int (*run_alone)(int argc, char **argv, FILE *in, FILE *out, FILE *err);
 };
 
 enum { CLI_ARGS_MAX = 64, CLI_OPTIONS_MAX = 64 };

@@ -1,5 +1,7 @@
 #include "cli/commands.h"
 
+#include "cli/sendmail.h"
+
 const struct cli_command cli_commands[] = {
     {"demo", "DIR", 1, 1, "run a whole server on loopback, to try or to test against",
      "Data and a self-made certificate are in DIR, and stay there between runs. It prints a line\n"
@@ -24,6 +26,21 @@ const struct cli_command cli_commands[] = {
     {"trace", "ID", 1, 1, "show what happened to a message",
      "The id is in the log, in the Received field, and in the reply to the sender.", NULL,
      run_trace_show},
+
+    {"sendmail", "[OPTION]... [RECIPIENT]...", 0, CLI_ARGS_MAX,
+     "hand a message to the server, as sendmail(8) does",
+     "Called as sendmail it is the same. The message is read from standard input; everybody on\n"
+     "this machine may use it. Options are those of sendmail(8):\n\n"
+     "  -t                 recipients are in To, Cc and Bcc too\n"
+     "  -f ADDRESS         the sender; <> for none (default: who calls)\n"
+     "  -F NAME            for the From field, where there is none\n"
+     "  -i, -oi            a line of one dot does not end the message\n"
+     "  -N WHEN, -R RET, -V ENVID\n"
+     "                     notify never, or success,failure,delay; return full or hdrs\n"
+     "  -C FILE            the configuration\n\n"
+     "Others are taken and mean nothing here. The exit status is one of sysexits(3): 75 to try\n"
+     "again later, 67 for a recipient who is not there.",
+     NULL, NULL, sendmail_main},
 
     {"domain add", "DOMAIN", 1, 1, "take mail for a domain", NULL, domain_options, run_domain_add},
     {"domain set", "DOMAIN", 1, 1, "change a domain", NULL, domain_options, run_domain_set},

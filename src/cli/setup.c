@@ -30,6 +30,8 @@ const struct cli_option setup_options[] = {
 #define KEY_FILE      CONFIG_FOLDER "/key.pem"
 #define USERS_FILE    "/etc/sysusers.d/postern.conf"
 #define UNIT_FILE     "/etc/systemd/system/postern.service"
+#define SOCKET_FILE   "/run/postern/sendmail"
+#define SENDMAIL_FILE "/usr/sbin/sendmail"
 
 struct setup {
     struct cli *cli;
@@ -112,10 +114,15 @@ static enum cli_exit put_certificate(struct setup *s)
     return CLI_OK;
 }
 
+struct setup_paths {
+    char data[PATH_SIZE], chain[PATH_SIZE], key[PATH_SIZE], socket[PATH_SIZE];
+};
+
 /* In a folder of --root the data lies there too, and belongs to whoever runs setup. */
-static void config_words(const struct setup *s, bool installed, char *data, char *chain, char *key,
+static void config_words(const struct setup *s, bool installed, struct setup_paths *paths,
                          struct setup_word words[8])
 {
+    const char *root = installed ? "" : s->root;
     struct setup_word filled[] = {
         {"@HOSTNAME@", s->hostname},
         {"@DOMAIN@", s->address.domain},
@@ -123,26 +130,51 @@ static void config_words(const struct setup *s, bool installed, char *data, char
         {"@CHAIN@", {0}},
         {"@KEY@", {0}},
         {"@EXTRA@", STR("")},
+        {"@SENDMAIL@", {0}},
         {NULL, {0}},
     };
-    snprintf(data, PATH_SIZE, "%s%s", installed ? "" : s->root, DATA_FOLDER);
-    snprintf(chain, PATH_SIZE, "%s%s", installed ? "" : s->root, CHAIN_FILE);
-    snprintf(key, PATH_SIZE, "%s%s", installed ? "" : s->root, KEY_FILE);
-    filled[2].with = str_from_c(data);
-    filled[3].with = str_from_c(chain);
-    filled[4].with = str_from_c(key);
+    snprintf(paths->data, PATH_SIZE, "%s%s", root, DATA_FOLDER);
+    snprintf(paths->chain, PATH_SIZE, "%s%s", root, CHAIN_FILE);
+    snprintf(paths->key, PATH_SIZE, "%s%s", root, KEY_FILE);
+    snprintf(paths->socket, PATH_SIZE, "%s%s", root, SOCKET_FILE);
+    filled[2].with = str_from_c(paths->data);
+    filled[3].with = str_from_c(paths->chain);
+    filled[4].with = str_from_c(paths->key);
+    filled[6].with = str_from_c(paths->socket);
     if (!installed)
         filled[5].with =
             STR("user edge -\nuser courier -\nuser keeper -\nuser mailroom -\nuser vault -\n");
     memcpy(words, filled, sizeof(filled));
 }
 
+/* Another mailer's stays: then programs go on to mail through that one. */
+static enum cli_exit put_sendmail(struct setup *s)
+{
+    char path[PATH_SIZE];
+    struct stat there;
+    struct diag diag = {0};
+    place(s, SENDMAIL_FILE, path);
+    if (lstat(path, &there) == 0) {
+        said(s, "kept", path);
+        return CLI_OK;
+    }
+    enum status_code status = make_parents(path, &diag);
+    if (status == STATUS_OK && symlink(s->program, path) != 0) {
+        status = status_from_errno(errno);
+        diag_set(&diag, "%s: %s", path, strerror(errno));
+    }
+    if (status != STATUS_OK)
+        return cli_fail_status(s->cli, status, &diag);
+    said(s, "made", path);
+    return CLI_OK;
+}
+
 static enum cli_exit put_files(struct setup *s)
 {
-    char data[PATH_SIZE], chain[PATH_SIZE], key[PATH_SIZE];
+    struct setup_paths paths;
     struct setup_word words[8];
     const struct setup_word unit_words[] = {{"@PROGRAM@", str_from_c(s->program)}, {NULL, {0}}};
-    config_words(s, true, data, chain, key, words);
+    config_words(s, true, &paths, words);
     enum cli_exit code = put_file(s, CLI_CONFIG_FILE, setup_config, words);
     if (code == CLI_OK)
         code = put_certificate(s);
@@ -150,6 +182,8 @@ static enum cli_exit put_files(struct setup *s)
         code = put_file(s, USERS_FILE, setup_sysusers, unit_words);
     if (code == CLI_OK)
         code = put_file(s, UNIT_FILE, setup_service, unit_words);
+    if (code == CLI_OK)
+        code = put_sendmail(s);
     return code;
 }
 
@@ -208,7 +242,8 @@ static enum cli_exit put_users(struct setup *s)
 /* The configuration that the commands go by: the installed one, or one for below --root. */
 static enum cli_exit use_config(struct setup *s, struct config *ret_config)
 {
-    char path[PATH_SIZE], data[PATH_SIZE], chain[PATH_SIZE], key[PATH_SIZE];
+    char path[PATH_SIZE];
+    struct setup_paths paths;
     struct setup_word words[8];
     struct conf_errors errors;
     struct buf text;
@@ -218,7 +253,7 @@ static enum cli_exit use_config(struct setup *s, struct config *ret_config)
     s->cli->config_file = words[0].with.ptr;
     if (s->root[0] == '\0')
         return cli_config(s->cli, ret_config);
-    config_words(s, false, data, chain, key, words);
+    config_words(s, false, &paths, words);
     buf_init(&text, FILE_SIZE_MAX);
     setup_fill(&text, str_from_c(setup_config), words);
     bool ok = !text.failed && arena_dup(&s->cli->arena, buf_str(&text), &s->cli->config_text);
@@ -226,9 +261,9 @@ static enum cli_exit use_config(struct setup *s, struct config *ret_config)
     conf_errors_init(&errors, &s->cli->arena);
     if (!ok || config_parse(s->cli->config_text, &s->cli->arena, ret_config, &errors) != STATUS_OK)
         return cli_fail(s->cli, CLI_FAILED, "the path of --root cannot be used");
-    return make_parents(data, NULL) == STATUS_OK
+    return make_parents(paths.data, NULL) == STATUS_OK
                ? CLI_OK
-               : cli_fail(s->cli, CLI_FAILED, "%s: %s", data, strerror(errno));
+               : cli_fail(s->cli, CLI_FAILED, "%s: %s", paths.data, strerror(errno));
 }
 
 static enum cli_exit put_domain(struct setup *s, struct cli_server *server, struct db *db)
@@ -283,6 +318,30 @@ static enum cli_exit put_account(struct setup *s, struct cli_server *server, str
     return code;
 }
 
+/* What the machine has to say, cron's mail for example, is for root. */
+static enum cli_exit put_root(struct setup *s, struct cli_server *server, struct db *db)
+{
+    struct domain_record domain;
+    struct address_record address;
+    char words[LIMIT_PATH_SIZE * 2];
+    struct str root;
+    snprintf(words, sizeof(words), "root@%.*s", STR_ARG(s->address.domain));
+    if (!arena_dup(&s->cli->arena, str_from_c(words), &root))
+        return cli_fail_status(s->cli, STATUS_NO_MEMORY, NULL);
+    enum status_code status = directory_domain(db, s->address.domain, &s->cli->arena, &domain);
+    if (status == STATUS_OK)
+        status = directory_address(db, domain.id, STR("root"), &s->cli->arena, &address);
+    enum cli_exit code = CLI_OK;
+    if (status == STATUS_NOT_FOUND)
+        code = directory_set_alias(server, root, &s->address.whole, 1);
+    else if (status != STATUS_OK)
+        code = cli_fail_status(s->cli, status, NULL);
+    snprintf(words, sizeof(words), "alias %.*s", STR_ARG(root));
+    if (code == CLI_OK)
+        said(s, status == STATUS_OK ? "kept" : "made", words);
+    return code;
+}
+
 static enum cli_exit put_directory(struct setup *s)
 {
     struct config config;
@@ -299,6 +358,8 @@ static enum cli_exit put_directory(struct setup *s)
         code = put_domain(s, server, db);
     if (code == CLI_OK)
         code = put_account(s, server, db);
+    if (code == CLI_OK)
+        code = put_root(s, server, db);
     db_close(db);
     cli_server_close(server);
     return code;
