@@ -114,7 +114,7 @@ void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc
         ret->words = text_from(STR("it is in the mailbox"));
         ret->remote = text_from(STR(""));
     } else if (recipient->task == TASK_EXPIRED) {
-        ret->status = STR("4.4.7"); /* RFC 3463 §3.5: delivery time expired */
+        ret->status = STR("5.4.7"); /* RFC 3463 §3.5: delivery time expired */
         ret->words = or_else(ret->words, STR("it could not be delivered in all the time it had"));
     } else if (recipient->task == TASK_BOUNCE) {
         ret->status = status_of_class(recipient->last_status, '5', STR("5.0.0"));

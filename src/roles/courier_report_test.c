@@ -85,8 +85,8 @@ static void rows_that_need_no_server_are_settled(void **state)
         const char *status, *words;
     } cases[] = {
         {1, "", "", DONE, "2.1.5", "it is in the mailbox"},
-        {2, "4.7.1", "451 4.7.1 greylisted", FAILED, "4.4.7", "451 4.7.1 greylisted"},
-        {2, "", "", FAILED, "4.4.7", "it could not be delivered in all the time it had"},
+        {2, "4.7.1", "451 4.7.1 greylisted", FAILED, "5.4.7", "451 4.7.1 greylisted"},
+        {2, "", "", FAILED, "5.4.7", "it could not be delivered in all the time it had"},
         {3, "4.7.1", "not wanted", FAILED, "5.0.0", "not wanted"},
         {3, "5.7.1", "", FAILED, "5.7.1", "returned by the people who run the mail system"},
         {4, "4.2.0", "450 wait", NOTICED, "4.2.0", "450 wait"},
