@@ -7,7 +7,7 @@
 #include "mail/dsn_text.h"
 #include "mail/header.h"
 
-enum { MESSAGE_ID_MAX = 700, ORIGINAL_LEN_MAX = 700, ENVID_LEN_MAX = 200, HOST_LEN_MAX = 255 };
+enum { MESSAGE_ID_MAX = 700, ORIGINAL_LEN_MAX = 500, ENVID_LEN_MAX = 200, HOST_LEN_MAX = 255 };
 
 /* ---- what kind of report it is ---- */
 
@@ -209,14 +209,17 @@ static void put_remote(struct buf *out, struct text remote)
 }
 
 /* RFC 3464 §2.3; the address type utf-8 is RFC 6533's §3. */
-static void put_recipient_fields(struct buf *out, const struct dsn_recipient *r, bool ascii)
+static void put_recipient_fields(struct buf *out, const struct dsn_recipient *r, size_t quote_max,
+                                 bool ascii)
 {
     static const char *const actions[] = {
         [DSN_FAILED] = "failed",   [DSN_DELAYED] = "delayed",   [DSN_DELIVERED] = "delivered",
         [DSN_RELAYED] = "relayed", [DSN_EXPANDED] = "expanded",
     };
     buf_append_str(out, STR("\r\n"));
-    if (str_find_byte(text_peek(r->original), ';') > 0)
+    /* An address that is cut is none. */
+    if (str_find_byte(text_peek(r->original), ';') > 0 &&
+        text_peek(r->original).len <= ORIGINAL_LEN_MAX)
         put_field(out, "Original-Recipient", "", r->original, ORIGINAL_LEN_MAX, ascii);
     buf_printf(out, "Final-Recipient: %s; ", is_ascii(r->address) ? "rfc822" : "utf-8");
     dsn_address(out, r->address, ascii);
@@ -225,7 +228,7 @@ static void put_recipient_fields(struct buf *out, const struct dsn_recipient *r,
     put_remote(out, r->remote);
     if (text_peek(r->words).len > 0)
         put_field(out, "Diagnostic-Code", r->is_reply ? "smtp; " : "x-postern; ", r->words,
-                  DSN_WORDS_MAX, ascii);
+                  quote_max, ascii);
     put_date(out, "Last-Attempt-Date", r->attempt_ms);
     if (r->action == DSN_DELAYED)
         put_date(out, "Will-Retry-Until", r->until_ms);
@@ -240,7 +243,7 @@ static void put_fields(struct buf *out, const struct dsn *dsn)
     buf_printf(out, "Reporting-MTA: dns; %.*s\r\n", STR_ARG(dsn->host));
     put_date(out, "Arrival-Date", dsn->arrival_ms);
     for (size_t i = 0; i < dsn->count; i++)
-        put_recipient_fields(out, &dsn->recipients[i], ascii);
+        put_recipient_fields(out, &dsn->recipients[i], dsn_quote_max(dsn), ascii);
 }
 
 /* In a report of ASCII there are only ASCII fields, so only a global one can hold more. */

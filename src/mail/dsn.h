@@ -56,8 +56,11 @@ struct dsn {
     bool part_is_8bit;   /* and whether it holds octets above 127 */
     struct str header;   /* the original's header or its start: Subject, Date, Message-ID */
     const struct dsn_recipient *recipients;
-    size_t count; /* at least 1 */
+    size_t count;     /* at least 1 */
+    size_t quote_max; /* octets of a reply that are quoted; 0: DSN_QUOTE_MAX */
 };
+
+#define DSN_QUOTE_MAX 2000
 
 /* What one report can take at most besides the original, for count recipients. */
 #define DSN_SIZE_MAX(count) (16384 + 8192 * (size_t)(count))

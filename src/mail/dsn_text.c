@@ -69,11 +69,11 @@ static void put_wrapped(struct buf *out, struct str words, const char *indent)
     buf_append_str(out, STR("\r\n"));
 }
 
-static void put_quoted(struct buf *out, struct text words)
+static void put_quoted(struct buf *out, struct text words, size_t len_max)
 {
     struct buf line;
-    buf_init(&line, 4 * DSN_WORDS_MAX);
-    dsn_line(&line, words, DSN_WORDS_MAX, false);
+    buf_init(&line, 4 * DSN_QUOTE_MAX);
+    dsn_line(&line, words, len_max, false);
     put_wrapped(out, buf_str(&line), "    ");
     out->failed |= line.failed;
     buf_release(&line);
@@ -157,7 +157,7 @@ static void put_until(struct buf *out, const struct dsn_recipient *r)
     buf_append_byte(out, '.');
 }
 
-static void put_recipient(struct buf *out, const struct dsn_recipient *r)
+static void put_recipient(struct buf *out, const struct dsn_recipient *r, size_t quote_max)
 {
     struct buf line;
     buf_init(&line, 4096);
@@ -178,7 +178,7 @@ static void put_recipient(struct buf *out, const struct dsn_recipient *r)
         buf_append_str(out, STR("\r\n"));
         put_wrapped(out, buf_str(&line), "");
         buf_append_str(out, STR("\r\n"));
-        put_quoted(out, r->words);
+        put_quoted(out, r->words, quote_max);
     }
     out->failed |= line.failed;
     buf_release(&line);
@@ -249,7 +249,7 @@ bool dsn_text_put(struct buf *out, const struct dsn *dsn)
     for (size_t i = 0; i < dsn->count; i++) {
         if (dsn->count > 1)
             buf_append_str(out, STR("\r\n"));
-        put_recipient(out, &dsn->recipients[i]);
+        put_recipient(out, &dsn->recipients[i], dsn_quote_max(dsn));
     }
     put_original(out, dsn);
     return !out->failed;

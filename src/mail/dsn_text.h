@@ -21,7 +21,10 @@ bool dsn_address(struct buf *out, struct text address, bool ascii);
 /* The worst of all: failed before delayed before relayed before delivered. */
 enum dsn_action dsn_main_action(const struct dsn *dsn);
 
-/* How much of a reply, or of another field of strangers, is quoted. */
-#define DSN_WORDS_MAX 2000
+/* How much of a reply is quoted. */
+static inline size_t dsn_quote_max(const struct dsn *dsn)
+{
+    return dsn->quote_max > 0 && dsn->quote_max < DSN_QUOTE_MAX ? dsn->quote_max : DSN_QUOTE_MAX;
+}
 
 #endif

@@ -19,24 +19,28 @@ enum { RET_FULL = 1, BODY_8BITMIME = 1, BODY_BINARYMIME = 2, BY_NOTIFY = 2 };
 
 enum {
     HEADER_RETURNED_MAX = 64 * 1024,
-    ARENA_SIZE = 1024 * 1024,
-    WORDS_KEPT = 4096,
-    CHUNKS_MAX = COURIER_REPORT_SIZE_MAX / LIMIT_CHUNK_SIZE + 1,
+    ARENA_SIZE = 8 * 1024 * 1024,
+    /* Octets kept of what a stranger said: more than will be quoted, few where recipients are many.
+     */
+    KEPT_OF_FEW = 2 * DSN_QUOTE_MAX,
+    KEPT_OF_MANY = 512,
+    /* Of one report, and so for how many recipients what they say is quoted in full. */
+    FEW = 32,
+    QUOTES_SIZE = FEW * DSN_QUOTE_MAX,
+    /* For each recipient: addresses, ORCPT, server and our own words at their longest. */
+    RECIPIENT_SIZE = 3 * 1024,
+    SIZE_MAX_OF_REPORT =
+        COURIER_REPORT_ORIGINAL_MAX + 2 * QUOTES_SIZE + LIMIT_SMTP_RECIPIENTS * RECIPIENT_SIZE,
+    CHUNKS_MAX = SIZE_MAX_OF_REPORT / LIMIT_CHUNK_SIZE + 1,
     BOUNDARY_SIZE = 2 + 2 * COURIER_REPORT_RANDOM_SIZE,
     DROP_WORDS_MAX = 600,
-    /* What they say must fit beside the original. */
-    RECIPIENTS_MAX = 32,
 };
-
-_Static_assert(COURIER_REPORT_ORIGINAL_MAX + DSN_SIZE_MAX(RECIPIENTS_MAX) + 8192 <=
-                   COURIER_REPORT_SIZE_MAX,
-               "a report fits what is promised");
 
 struct courier_report {
     struct arena arena;
     struct dsn dsn;
     struct dsn_recipient *recipients;
-    size_t covered; /* of the results */
+    size_t kept_max;
     char boundary[BOUNDARY_SIZE + 1];
     uint64_t original_size;
     bool original_lost;
@@ -48,9 +52,7 @@ struct courier_report {
     struct ipc_chunk chunks[CHUNKS_MAX];
 };
 
-/* ---- Is one due?
- * ----------------------------------------------------------------------------------
- */
+/* ---- Is one due? ---- */
 
 /*
  * RFC 3461 §5.2.2, §5.2.3: where the next server offers DSN it was told what the sender asked for;
@@ -127,8 +129,7 @@ void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc
     }
 }
 
-/* ---- The facts, copied --------------------------------------------------------------------------
- */
+/* ---- The facts, copied ---- */
 
 /* Words of an earlier attempt do not say whether they are a reply; a reply begins with its code. */
 static bool looks_like_reply(struct text words)
@@ -138,11 +139,10 @@ static bool looks_like_reply(struct text words)
            ascii_is_digit(s.ptr[2]) && (s.ptr[3] == ' ' || s.ptr[3] == '-');
 }
 
-/* More of it than mail/dsn.h quotes is of no use. */
-static bool dup_text(struct arena *a, struct text t, struct text *ret)
+static bool dup_text(struct courier_report *r, struct text t, struct text *ret)
 {
     struct str copy;
-    if (!arena_dup(a, str_sub(text_peek(t), 0, WORDS_KEPT), &copy))
+    if (!arena_dup(&r->arena, str_sub(text_peek(t), 0, r->kept_max), &copy))
         return false;
     *ret = text_from(copy);
     return true;
@@ -168,24 +168,26 @@ static bool copy_result(struct courier_report *r, const struct courier_report_fa
     if (due == REPORT_DELAYED && from->remaining_ms > 0)
         to->until_ms = facts->now.wall_ms + from->remaining_ms;
     return arena_dup(&r->arena, outcome->status, &to->status) &&
-           dup_text(&r->arena, from->recipient, &to->address) &&
-           dup_text(&r->arena, from->orcpt, &to->original) &&
-           dup_text(&r->arena, outcome->remote, &to->remote) &&
-           dup_text(&r->arena, outcome->words, &to->words);
+           dup_text(r, from->recipient, &to->address) && dup_text(r, from->orcpt, &to->original) &&
+           dup_text(r, outcome->remote, &to->remote) && dup_text(r, outcome->words, &to->words);
 }
 
 static bool copy_results(struct courier_report *r, const struct courier_report_facts *facts)
 {
-    r->recipients = arena_alloc_array(&r->arena, RECIPIENTS_MAX, sizeof *r->recipients);
+    invariant(facts->count <= LIMIT_SMTP_RECIPIENTS);
+    r->recipients = arena_alloc_array(&r->arena, facts->count, sizeof *r->recipients);
     r->dsn.recipients = r->recipients;
+    r->kept_max = facts->count > FEW ? KEPT_OF_MANY : KEPT_OF_FEW;
     if (!r->recipients)
         return false;
-    for (; r->covered < facts->count && r->dsn.count < RECIPIENTS_MAX; r->covered++) {
-        const struct courier_report_result *result = &facts->results[r->covered];
+    for (size_t i = 0; i < facts->count; i++) {
+        const struct courier_report_result *result = &facts->results[i];
         enum courier_report_due due = courier_report_due(facts->job, result);
         if (due != REPORT_NOT_DUE && !copy_result(r, facts, result, due))
             return false;
     }
+    if (r->dsn.count > FEW)
+        r->dsn.quote_max = QUOTES_SIZE / r->dsn.count;
     return true;
 }
 
@@ -222,8 +224,8 @@ static bool copy_facts(struct courier_report *r, const struct courier_report_fac
     r->plan.notify = NOTIFY_NEVER;
     return ok && arena_dup(&r->arena, facts->hostname, &r->dsn.host) &&
            arena_dup(&r->arena, facts->id, &r->dsn.id) &&
-           dup_text(&r->arena, job->sender, &r->dsn.sender) &&
-           dup_text(&r->arena, job->envelope.envid, &r->dsn.envid) &&
+           dup_text(r, job->sender, &r->dsn.sender) &&
+           dup_text(r, job->envelope.envid, &r->dsn.envid) &&
            buf_append_str(&r->original, job->prefix);
 }
 
@@ -258,22 +260,20 @@ void courier_report_free(struct courier_report *r)
     free(r);
 }
 
-size_t courier_report_covers(const struct courier_report *r)
-{
-    return r->covered;
-}
+/* ---- Whom it is for ---- */
 
-/* ---- Whom it is for -----------------------------------------------------------------------------
- */
+static size_t original_wanted(const struct courier_report *r)
+{
+    if (r->dsn.part == DSN_PART_MESSAGE)
+        return (size_t)r->original_size;
+    return r->original_size < HEADER_RETURNED_MAX ? (size_t)r->original_size : HEADER_RETURNED_MAX;
+}
 
 /* RFC 3464 §2: a report has the null reverse-path. */
 void courier_report_ask(const struct courier_report *r, struct ipc_recipient_in *ret_in)
 {
-    *ret_in = (struct ipc_recipient_in){.trusted = true,
-                                        .recipient = r->dsn.sender,
-                                        .size = r->original_size < COURIER_REPORT_SIZE_MAX
-                                                    ? r->original_size
-                                                    : COURIER_REPORT_SIZE_MAX};
+    *ret_in = (struct ipc_recipient_in){
+        .trusted = true, .recipient = r->dsn.sender, .size = original_wanted(r)};
 }
 
 static bool plan_deliveries(struct courier_report *r, const struct ipc_recipient_out *out)
@@ -294,7 +294,7 @@ static bool plan_relays(struct courier_report *r, const struct ipc_recipient_out
 {
     struct ipc_relay *list = arena_alloc_array(&r->arena, out->relays_count, sizeof *list);
     for (size_t i = 0; list && i < out->relays_count; i++)
-        if (!dup_text(&r->arena, out->relays[i].address, &list[i].address) ||
+        if (!dup_text(r, out->relays[i].address, &list[i].address) ||
             !arena_dup(&r->arena, out->relays[i].destination, &list[i].destination))
             return false;
     r->plan.relays = list;
@@ -332,8 +332,7 @@ struct str courier_report_drop_words(const struct courier_report *r)
     return r->drop_words;
 }
 
-/* ---- The original -------------------------------------------------------------------------------
- */
+/* ---- The original ---- */
 
 /* The header of what is here, without the empty line; all of it where that has not come. */
 static struct str header_of(struct str original)
@@ -342,13 +341,6 @@ static struct str header_of(struct str original)
     if (str_starts(original, STR("\r\n")))
         return STR("");
     return end < 0 ? original : str_sub(original, 0, (size_t)end + 2);
-}
-
-static size_t original_wanted(const struct courier_report *r)
-{
-    if (r->dsn.part == DSN_PART_MESSAGE)
-        return (size_t)r->original_size;
-    return r->original_size < HEADER_RETURNED_MAX ? (size_t)r->original_size : HEADER_RETURNED_MAX;
 }
 
 bool courier_report_wants(const struct courier_report *r)
@@ -390,8 +382,7 @@ static struct str settle_original(struct courier_report *r)
     return r->dsn.part == DSN_PART_NONE ? STR("") : part;
 }
 
-/* ---- The report ---------------------------------------------------------------------------------
- */
+/* ---- The report ---- */
 
 static bool keep(struct courier_report *r, struct str octets)
 {

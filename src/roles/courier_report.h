@@ -26,7 +26,6 @@
  * them again.
  */
 #define COURIER_REPORT_ORIGINAL_MAX (192 * 1024)
-#define COURIER_REPORT_SIZE_MAX     (512 * 1024)
 
 /* What became of one recipient. */
 struct courier_report_result {
@@ -61,7 +60,8 @@ struct courier_report;
 
 struct courier_report_facts {
     const struct ipc_job *job;
-    const struct courier_report_result *results; /* all of one message that ended in this batch */
+    const struct courier_report_result *results; /* all of one message that ended in this batch, at
+                                                    most LIMIT_SMTP_RECIPIENTS */
     size_t count;
     struct str hostname; /* ours */
     struct str id;       /* a new trace id for the report */
@@ -76,12 +76,6 @@ struct courier_report_facts {
 struct courier_report *courier_report_new(const struct courier_report_facts *facts,
                                           enum status_code *ret_status);
 void courier_report_free(struct courier_report *r);
-
-/*
- * How many of the results, from the first on, it has seen to. One report has room for so many
- * recipients only: make another from the rest (with another id).
- */
-size_t courier_report_covers(const struct courier_report *r);
 
 /* The question for a mailroom about the report's recipient; borrows r. */
 void courier_report_ask(const struct courier_report *r, struct ipc_recipient_in *ret_in);

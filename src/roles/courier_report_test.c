@@ -118,9 +118,9 @@ static const char body[] =
 
 struct scene {
     struct ipc_job job;
-    struct ipc_job_recipient recipients[40];
-    struct ipc_outcome outcomes[40];
-    struct courier_report_result results[40];
+    struct ipc_job_recipient recipients[4];
+    struct ipc_outcome outcomes[4];
+    struct courier_report_result results[4];
     struct courier_report_facts facts;
 };
 
@@ -346,30 +346,44 @@ static void recipients_of_one_batch_share_a_report(void **state)
     expect_report(&s, str_make(body, sizeof body - 1), has, lacks);
 }
 
-static void many_recipients_take_several_reports(void **state)
+static void many_recipients_share_one_too(void **state)
 {
     (void)state;
+    enum { MANY = LIMIT_SMTP_RECIPIENTS };
+    static struct ipc_job_recipient recipients[MANY];
+    static struct ipc_outcome outcomes[MANY];
+    static struct courier_report_result results[MANY];
+    static char words[3000], orcpt[500], address[311];
     struct scene s;
-    scene_init(&s, 40);
-    static char words[3000];
+    struct ipc_report report;
+    scene_init(&s, 1);
     memset(words, 'w', sizeof words);
-    for (size_t i = 0; i < 40; i++)
-        s.outcomes[i].words = text_from(str_make(words, sizeof words));
-    size_t reports = 0;
-    while (s.facts.count > 0) {
-        struct courier_report *r = make(&s);
-        struct ipc_report report;
-        size_t covered = courier_report_covers(r);
-        assert_int_equal(courier_report_planned(r, &ann_is_here), REPORT_PLANNED);
-        give_original(r, str_make(body, sizeof body - 1), 1000);
-        assert_int_equal(courier_report_finish(r, &report), STATUS_OK);
-        assert_true(report.email.size <= COURIER_REPORT_SIZE_MAX);
-        s.facts.results += covered;
-        s.facts.count -= covered;
-        courier_report_free(r);
-        reports++;
+    memset(orcpt, 'o', sizeof orcpt);
+    memset(address, 'a', sizeof address);
+    address[60] = '@';
+    address[120] = address[180] = address[240] = '.';
+    orcpt[6] = ';';
+    for (size_t i = 0; i < MANY; i++) {
+        recipients[i] = s.recipients[0];
+        recipients[i].recipient = text_from(str_make(address, sizeof address));
+        recipients[i].orcpt = text_from(str_make(orcpt, sizeof orcpt));
+        outcomes[i] = s.outcomes[0];
+        outcomes[i].words = outcomes[i].remote = text_from(str_make(words, sizeof words));
+        results[i] = s.results[0];
+        results[i].recipient = &recipients[i];
+        results[i].outcome = &outcomes[i];
     }
-    assert_int_equal(reports, 2);
+    s.facts.results = results;
+    s.facts.count = MANY;
+    struct courier_report *r = make(&s);
+    assert_int_equal(courier_report_planned(r, &ann_is_here), REPORT_PLANNED);
+    give_original(r, str_make(body, sizeof body - 1), 1000);
+    assert_int_equal(courier_report_finish(r, &report), STATUS_OK);
+    size_t size = 0;
+    for (size_t i = 0; i < report.email.chunks_count; i++)
+        size += report.email.chunks[i].data.len;
+    assert_true(size < LIMIT_IPC_FRAME_SIZE / 4);
+    courier_report_free(r);
 }
 
 static void a_header_without_end_is_cut_at_a_line(void **state)
@@ -408,7 +422,7 @@ int main(void)
         cmocka_unit_test(a_sender_who_cannot_be_told_is_not_told),
         cmocka_unit_test(nobody_is_told_where_nobody_asked),
         cmocka_unit_test(recipients_of_one_batch_share_a_report),
-        cmocka_unit_test(many_recipients_take_several_reports),
+        cmocka_unit_test(many_recipients_share_one_too),
         cmocka_unit_test(a_header_without_end_is_cut_at_a_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
