@@ -137,6 +137,7 @@ static void keeper_destroy(void *state)
 {
     struct keeper *k = state;
     keeper_end_exchanges(k, -1);
+    keeper_end_client_exchanges(k, -1);
     keeper_end_settings(k);
     while (k->signings)
         free_signing(k->signings);
@@ -246,6 +247,7 @@ static void keeper_reconfigure(void *state, const struct ipc_config_in *config)
     if (use_config(k, config->text) != STATUS_OK)
         log_event(role_log(k->role), role_now(k->role), LOG_ERROR, "reload-failed",
                   "the configuration cannot be used");
+    keeper_sift_route_secrets(k);
 }
 
 static void keeper_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
@@ -262,6 +264,8 @@ static void keeper_peer_down(void *state, enum ipc_role peer, uint8_t index)
 {
     if (peer == ROLE_EDGE)
         keeper_end_exchanges(state, index);
+    if (peer == ROLE_COURIER)
+        keeper_end_client_exchanges(state, index);
 }
 
 static void on_metrics(void *context, struct channel *from, uint32_t id)
@@ -276,6 +280,9 @@ static const struct ipc_handlers handlers = {
     .sasl_start = keeper_on_sasl_start,
     .sasl_step = keeper_on_sasl_step,
     .sasl_abort = keeper_on_sasl_abort,
+    .sasl_client_start = keeper_on_sasl_client_start,
+    .sasl_client_step = keeper_on_sasl_client_step,
+    .sasl_client_end = keeper_on_sasl_client_end,
     .password_set = keeper_on_password_set,
     .password_list = keeper_on_password_list,
     .password_remove = keeper_on_password_remove,
@@ -291,6 +298,7 @@ const struct role_plan keeper_plan = {
     .reconfigure = keeper_reconfigure,
     .key_file = keeper_key_file,
     .sign_channel = keeper_sign_channel,
+    .route_secret = keeper_route_secret,
     .peer_up = keeper_peer_up,
     .peer_down = keeper_peer_down,
 };

@@ -20,6 +20,7 @@
  *
  *   keeper.c           its life, keys and tickets
  *   keeper_login.c     logins: SASL exchanges with the edges
+ *   keeper_client.c    the passwords of routes, and exchanges with their servers for the couriers
  *   keeper_operator.c  passwords, for the command line
  */
 extern const struct role_plan keeper_plan;
@@ -52,6 +53,10 @@ struct keeper {
     struct exchange *exchanges;
     unsigned exchange_count;
     struct setting *settings;
+
+    struct route_secret *route_secrets;
+    struct client_exchange *client_exchanges;
+    unsigned client_exchange_count;
 };
 
 /* keeper_login.c */
@@ -63,6 +68,23 @@ void keeper_on_sasl_abort(void *context, struct channel *from, const struct ipc_
 
 /* Ends the exchanges with the edge of that index; -1: all. */
 void keeper_end_exchanges(struct keeper *k, int edge);
+
+/* keeper_client.c */
+void keeper_on_sasl_client_start(void *context, struct channel *from, uint32_t id,
+                                 const struct ipc_sasl_client_start_in *in);
+void keeper_on_sasl_client_step(void *context, struct channel *from, uint32_t id,
+                                const struct ipc_sasl_client_step_in *in);
+void keeper_on_sasl_client_end(void *context, struct channel *from,
+                               const struct ipc_sasl_client_end_in *in);
+
+/* From the warden: the password file of a route, to be read and closed. */
+void keeper_route_secret(void *state, struct str route, struct str login, int fd);
+
+/* Forgets the passwords of routes that the configuration has no more. */
+void keeper_sift_route_secrets(struct keeper *k);
+
+/* Ends the exchanges for the courier of that index; -1: all, and all passwords are forgotten. */
+void keeper_end_client_exchanges(struct keeper *k, int courier);
 
 /* keeper_operator.c */
 void keeper_on_password_set(void *context, struct channel *from, uint32_t id,

@@ -29,7 +29,7 @@ struct world {
     struct loop *loop;
     struct log log;
     struct role *keeper;
-    struct link *warden, *edge, *vault, *operator;
+    struct link *warden, *edge, *vault, *operator, * courier;
     int ready, waiting, rotated;
     struct capability_keys keys;
 
@@ -39,7 +39,8 @@ struct world {
     uint64_t account;
     uint64_t id;
     size_t count;
-    struct buf data, login, capability, text;
+    bool has_initial, done;
+    struct buf data, login, capability, text, mechanism;
 };
 
 /* ---- The others
@@ -104,6 +105,7 @@ static void start_keeper(struct world *w)
     w->edge = introduce(w, ROLE_EDGE);
     w->vault = introduce(w, ROLE_VAULT);
     w->operator= introduce(w, ROLE_OPERATOR);
+    w->courier = introduce(w, ROLE_COURIER);
     unsigned keys = w->keys.count;
     while (w->keys.count == keys)
         loop_turn(w->loop, true);
@@ -114,6 +116,7 @@ static void stop_keeper(struct world *w)
     link_close(w->edge);
     link_close(w->vault);
     link_close(w->operator);
+    link_close(w->courier);
     role_free(w->keeper);
     link_close(w->warden);
 }
@@ -128,9 +131,11 @@ static void open_world(struct world *w)
     assert_int_equal(mkdir(path, 0700), 0);
     snprintf(w->config, sizeof w->config,
              "hostname mail.a.test\ndata %s\nlogin-domain a.test\n"
-             "listen mx 127.0.0.1:25 {\n    tls no\n}\n",
+             "listen mx 127.0.0.1:25 {\n    tls no\n}\n"
+             "route smart {\n    domains *\n    to smtp.b.test\n    tls required\n"
+             "    auth alice@a.test /secret\n}\n",
              w->folder);
-    for (struct buf *b = &w->data; b <= &w->text; b++)
+    for (struct buf *b = &w->data; b <= &w->mechanism; b++)
         buf_init(b, 1 << 20);
     w->loop = loop_new();
     log_init(&w->log, memfd_create("log", MFD_CLOEXEC), ROLE_KEEPER);
@@ -159,7 +164,7 @@ static void close_world(struct world *w)
     check_log(w);
     loop_free(w->loop);
     close(w->log.fd);
-    for (struct buf *b = &w->data; b <= &w->text; b++)
+    for (struct buf *b = &w->data; b <= &w->mechanism; b++)
         buf_release(b);
     snprintf(path, sizeof path, "%s/keeper/secrets.db", w->folder);
     unlink(path);
@@ -589,6 +594,196 @@ static void it_signs_on_the_signing_channel(void **state)
     close_world(&w);
 }
 
+/* ---- The client's side, for couriers -------------------------------------------------------- */
+
+static const struct str exporter = {"exporter-octets-exporter-octets-", 32};
+
+static int secret_file(struct str content)
+{
+    int fd = memfd_create("secret", MFD_CLOEXEC);
+    assert_int_equal(write(fd, content.ptr, content.len), content.len);
+    assert_int_equal(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+static void route_secret(struct world *w, const char *route, const char *login, int fd)
+{
+    ipc_route_secret_note(link_channel(w->warden),
+                          &(struct ipc_route_secret_in){str_from_c(route), str_from_c(login), fd});
+    while (loop_turn(w->loop, false))
+        ;
+}
+
+static void on_client_start(void *context, enum status_code status,
+                            const struct ipc_sasl_client_start_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+    if (w->status != STATUS_OK)
+        return;
+    set_buf(&w->mechanism, out->mechanism);
+    set_buf(&w->data, out->initial);
+    w->has_initial = out->has_initial;
+    w->done = out->done;
+}
+
+static enum status_code client_start(struct world *w, uint64_t session, const char *mechanisms,
+                                     bool tls)
+{
+    struct ipc_sasl_client_start_in in = {.session = session,
+                                          .route = STR("smart"),
+                                          .mechanisms = str_from_c(mechanisms),
+                                          .tls = tls,
+                                          .tls_exporter = tls ? exporter : STR("")};
+    w->waiting++;
+    wait_for_reply(w,
+                   ipc_sasl_client_start_call(link_channel(w->courier), &in, on_client_start, w));
+    return w->status;
+}
+
+static void on_client_step(void *context, enum status_code status,
+                           const struct ipc_sasl_client_step_out *out)
+{
+    struct world *w = context;
+    w->waiting--;
+    w->status = status == STATUS_OK ? out->status : status;
+    if (w->status != STATUS_OK)
+        return;
+    set_buf(&w->data, out->response);
+    w->done = out->done;
+}
+
+static enum status_code client_step(struct world *w, uint64_t session, struct str challenge)
+{
+    struct buf copy;
+    buf_init(&copy, 4096);
+    buf_append_str(&copy, challenge);
+    w->waiting++;
+    wait_for_reply(
+        w, ipc_sasl_client_step_call(link_channel(w->courier),
+                                     &(struct ipc_sasl_client_step_in){session, buf_str(&copy)},
+                                     on_client_step, w));
+    buf_release(&copy);
+    return w->status;
+}
+
+static void client_end(struct world *w, uint64_t session)
+{
+    ipc_sasl_client_end_note(link_channel(w->courier), &(struct ipc_sasl_client_end_in){session});
+}
+
+static void begin_as_server(struct world *w)
+{
+    struct buf initial;
+    buf_init(&initial, 4096);
+    buf_append_str(&initial, buf_str(&w->data));
+    w->waiting++;
+    wait_for_reply(
+        w, ipc_sasl_start_call(link_channel(w->edge),
+                               &(struct ipc_sasl_start_in){.session = 5,
+                                                           .protocol = LISTEN_IMAP,
+                                                           .mechanism = buf_str(&w->mechanism),
+                                                           .has_initial = w->has_initial,
+                                                           .initial = buf_str(&initial),
+                                                           .peer = STR("10.0.0.9"),
+                                                           .tls = true,
+                                                           .tls_exporter = exporter,
+                                                           .trace_id = STR("t2")},
+                               on_start, w));
+    buf_release(&initial);
+}
+
+/* The keeper is both: the client for a courier, and the server for an edge. */
+static uint8_t meet_itself(struct world *w, const char *mechanisms)
+{
+    struct buf response;
+    buf_init(&response, 4096);
+    assert_int_equal(client_start(w, 3, mechanisms, true), STATUS_OK);
+    assert_true(str_eq(buf_str(&w->mechanism), str_from_c(mechanisms)));
+    begin_as_server(w);
+    while (w->outcome == CHALLENGE) {
+        assert_false(w->done);
+        assert_int_equal(client_step(w, 3, buf_str(&w->data)), STATUS_OK);
+        set_buf(&response, buf_str(&w->data));
+        step(w, 5, buf_str(&response));
+    }
+    assert_true(w->done || w->outcome != SUCCESS);
+    client_end(w, 3);
+    buf_release(&response);
+    return w->outcome;
+}
+
+static void a_courier_logs_in_by_the_password_of_a_route(void **state)
+{
+    (void)state;
+    static const char *const mechanisms[] = {"SCRAM-SHA-256-PLUS", "PLAIN", "LOGIN"};
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    route_secret(&w, "smart", "alice@a.test", secret_file(STR("pencil\r\nnot this\n")));
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(meet_itself(&w, mechanisms[i]), SUCCESS);
+    route_secret(&w, "smart", "alice@a.test", secret_file(STR("pencils")));
+    assert_int_equal(meet_itself(&w, "PLAIN"), WRONG);
+    close_world(&w);
+}
+
+static void a_password_leaves_only_where_it_may(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(client_start(&w, 1, "PLAIN", true), STATUS_NOT_FOUND);
+    route_secret(&w, "smart", "alice@a.test", secret_file(STR("pencil")));
+    assert_int_equal(client_start(&w, 1, "PLAIN LOGIN", false), STATUS_NOT_FOUND);
+    assert_int_equal(client_start(&w, 1, "CRAM-MD5", true), STATUS_NOT_FOUND);
+    assert_int_equal(client_start(&w, 1, "PLAIN SCRAM-SHA-256", false), STATUS_OK);
+    assert_true(str_eq(buf_str(&w.mechanism), STR("SCRAM-SHA-256")));
+    assert_int_equal(client_start(&w, 1, "PLAIN", true), STATUS_INVALID); /* session in use */
+    assert_int_equal(client_step(&w, 1, STR("r=lies,s=c2FsdA==,i=4096")), STATUS_DENIED);
+    assert_int_equal(client_step(&w, 1, STR("")), STATUS_NOT_FOUND);
+    assert_int_equal(client_start(&w, 1, "PLAIN", true), STATUS_OK);
+    close_world(&w);
+}
+
+static void a_bad_password_file_takes_the_place_of_a_good_one(void **state)
+{
+    (void)state;
+    static char long_line[2000];
+    memset(long_line, 'x', sizeof long_line);
+    const struct str bad[] = {STR(""), STR("\npencil\n"), STR("a\0b\n"),
+                              str_make(long_line, sizeof long_line)};
+    struct world w;
+    open_world(&w);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        route_secret(&w, "smart", "alice@a.test", secret_file(STR("pencil")));
+        assert_int_equal(client_start(&w, i, "PLAIN", true), STATUS_OK);
+        route_secret(&w, "smart", "alice@a.test", secret_file(bad[i]));
+        assert_int_equal(client_start(&w, 100, "PLAIN", true), STATUS_NOT_FOUND);
+    }
+    close_world(&w);
+}
+
+static void a_password_is_forgotten_with_its_route(void **state)
+{
+    (void)state;
+    struct world w;
+    char *route;
+    open_world(&w);
+    route_secret(&w, "smart", "alice@a.test", secret_file(STR("pencil")));
+    route_secret(&w, "other", "alice@a.test", secret_file(STR("pencil")));
+    assert_int_equal(client_start(&w, 1, "PLAIN", true), STATUS_OK);
+    route = strstr(w.config, "route smart");
+    memcpy(route + 6, "smert", 5);
+    w.ready = 0;
+    ipc_config_note(link_channel(w.warden), &(struct ipc_config_in){.text = str_from_c(w.config)});
+    while (w.ready == 0)
+        loop_turn(w.loop, true);
+    assert_int_equal(client_start(&w, 2, "PLAIN", true), STATUS_NOT_FOUND);
+    close_world(&w);
+}
+
 /*
  * What libraries load lazily must have been loaded, and what SQLite does must be allowed: the same
  * in a process that is shut in as the keeper's is.
@@ -609,6 +804,7 @@ static void all_of_it_works_inside_the_sandbox(void **state)
         w.loop = loop_new();
         log_init(&w.log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_KEEPER);
         start_keeper(&w);
+        int secret = secret_file(STR("pencil"));
         if (sandbox_enter(ROLE_KEEPER, folder, &diag) != STATUS_OK)
             _exit(2);
         int failed = set(&w, 7, "alice@a.test", NULL, "pencil") != STATUS_OK;
@@ -616,6 +812,8 @@ static void all_of_it_works_inside_the_sandbox(void **state)
         failed |= plain(&w, "alice", "pencil") != SUCCESS;
         failed |= plain(&w, "alice", "pa\xCC\x88ncil") != SUCCESS;
         failed |= scram(&w, "alice", "pencil") != SUCCESS;
+        route_secret(&w, "smart", "alice@a.test", secret);
+        failed |= meet_itself(&w, "SCRAM-SHA-256-PLUS") != SUCCESS;
         for (int i = 0; i < 50; i++)
             disable(&w, 7, i % 2 == 0);
         failed |= remove_password(&w, 7, 0) != STATUS_OK;
@@ -638,6 +836,10 @@ int main(void)
         cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
         cmocka_unit_test(it_signs_on_the_signing_channel),
+        cmocka_unit_test(a_courier_logs_in_by_the_password_of_a_route),
+        cmocka_unit_test(a_password_leaves_only_where_it_may),
+        cmocka_unit_test(a_bad_password_file_takes_the_place_of_a_good_one),
+        cmocka_unit_test(a_password_is_forgotten_with_its_route),
         cmocka_unit_test(all_of_it_works_inside_the_sandbox),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -278,6 +278,17 @@ static void on_key_file(void *context, struct channel *from, const struct ipc_ke
         close(in->fd);
 }
 
+static void on_route_secret(void *context, struct channel *from,
+                            const struct ipc_route_secret_in *in)
+{
+    struct role *role = context;
+    (void)from;
+    if (role->plan->route_secret)
+        role->plan->route_secret(role->state, in->route, in->login, in->fd);
+    else
+        close(in->fd);
+}
+
 static void on_sign_channel(void *context, struct channel *from,
                             const struct ipc_sign_channel_in *in)
 {
@@ -314,6 +325,7 @@ static const struct ipc_handlers warden_handlers = {
     .listener = on_listener,
     .key_file = on_key_file,
     .sign_channel = on_sign_channel,
+    .route_secret = on_route_secret,
     .stop = on_stop,
 };
 

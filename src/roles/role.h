@@ -44,6 +44,7 @@ struct role_plan {
     void (*listener)(void *state, uint32_t number, int fd);
     void (*key_file)(void *state, uint32_t number, int fd);
     void (*sign_channel)(void *state, uint8_t index, int fd);
+    void (*route_secret)(void *state, struct str route, struct str login, int fd);
 
     /*
      * A peer can be talked to, or not any more (its calls have had STATUS_GONE; it may come back).

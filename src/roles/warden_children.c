@@ -130,6 +130,23 @@ static void send_keys(struct child *c)
     }
 }
 
+static void send_secrets(struct child *c)
+{
+    const struct route_rules *routes = &c->warden->settings->config.routes;
+    for (size_t i = 0; i < routes->count; i++) {
+        const struct route_rule *route = &routes->list[i];
+        struct diag diag = {0};
+        int fd;
+        if (str_empty(route->password_file))
+            continue;
+        if (warden_settings_open_secret(route, &fd, &diag) == STATUS_OK)
+            ipc_route_secret_note(link_channel(c->link),
+                                  &(struct ipc_route_secret_in){route->name, route->login, fd});
+        else
+            log_child(c, LOG_ERROR, "no-password-file", diag.words);
+    }
+}
+
 static void send_listeners(struct child *c)
 {
     const struct warden_sockets *s = &c->warden->sockets;
@@ -148,8 +165,10 @@ static void reconfigure(struct child *c)
     if (!c->link)
         return;
     c->reloading = c->ready;
-    if (c->role == ROLE_KEEPER)
+    if (c->role == ROLE_KEEPER) {
         send_keys(c);
+        send_secrets(c);
+    }
     send_config(c);
     if (c->role == ROLE_EDGE && c->ready && c->warden->announced)
         send_listeners(c);
@@ -310,8 +329,10 @@ static void child_start(struct child *c)
     }
     timer_set(&c->timer, c->started_ms + READY_MS);
     send_config(c);
-    if (c->role == ROLE_KEEPER)
+    if (c->role == ROLE_KEEPER) {
         send_keys(c);
+        send_secrets(c);
+    }
 }
 
 /* Its next start is due, or it took too long to get ready or to stop. */

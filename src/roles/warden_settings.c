@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <openssl/evp.h>
@@ -58,21 +59,40 @@ static enum status_code read_chain(struct warden_settings *s, size_t number, str
     return STATUS_OK;
 }
 
-enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
-                                          int *ret_fd, struct diag *diag)
+/* A regular file: the keeper shall not wait for what a pipe brings. */
+static enum status_code open_for_keeper(struct str name, const char *what, int *ret_fd,
+                                        struct diag *diag)
 {
     char path[PATH_MAX];
-    if (!str_to_c(s->config.certificates[number].key_file, path, sizeof path)) {
-        diag_set(diag, "key: the name is too long");
+    struct stat facts;
+    if (!str_to_c(name, path, sizeof path)) {
+        diag_set(diag, "%s: the name is too long", what);
         return STATUS_INVALID;
     }
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) {
         diag_set(diag, "%s: %s", path, strerror(errno));
         return status_from_errno(errno);
     }
+    if (fstat(fd, &facts) != 0 || !S_ISREG(facts.st_mode)) {
+        diag_set(diag, "%s: not a file", path);
+        close(fd);
+        return STATUS_INVALID;
+    }
     *ret_fd = fd;
     return STATUS_OK;
+}
+
+enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
+                                          int *ret_fd, struct diag *diag)
+{
+    return open_for_keeper(s->config.certificates[number].key_file, "key", ret_fd, diag);
+}
+
+enum status_code warden_settings_open_secret(const struct route_rule *route, int *ret_fd,
+                                             struct diag *diag)
+{
+    return open_for_keeper(route->password_file, "route", ret_fd, diag);
 }
 
 static enum status_code check_key(const struct warden_settings *s, size_t number, struct diag *diag)
@@ -106,6 +126,28 @@ static enum status_code load_certificates(struct warden_settings *s, struct buf 
     return first;
 }
 
+/* What cannot be opened now would hold the route's mail up later. */
+static enum status_code check_secrets(const struct warden_settings *s, struct buf *words)
+{
+    enum status_code first = STATUS_OK;
+    for (size_t i = 0; i < s->config.routes.count; i++) {
+        const struct route_rule *route = &s->config.routes.list[i];
+        struct diag diag = {0};
+        int fd = -1;
+        if (str_empty(route->password_file))
+            continue;
+        enum status_code status = warden_settings_open_secret(route, &fd, &diag);
+        if (status == STATUS_OK) {
+            close(fd);
+            continue;
+        }
+        buf_printf(words, "%s\n", diag.words);
+        if (first == STATUS_OK)
+            first = status;
+    }
+    return first;
+}
+
 static enum status_code load(struct warden_settings *s, const char *path, struct buf *words)
 {
     struct diag diag = {0};
@@ -120,7 +162,11 @@ static enum status_code load(struct warden_settings *s, const char *path, struct
     }
     status = config_parse(s->text, &s->arena, &s->config, &errors);
     conf_errors_print(&errors, s->file_name, words);
-    return status == STATUS_OK ? load_certificates(s, words) : status;
+    if (status != STATUS_OK)
+        return status;
+    enum status_code secrets = check_secrets(s, words);
+    status = load_certificates(s, words);
+    return status == STATUS_OK ? secrets : status;
 }
 
 enum status_code warden_settings_load(const char *path, struct warden_settings **ret_settings,

@@ -29,4 +29,8 @@ void warden_settings_free(struct warden_settings *s);
 enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
                                           int *ret_fd, struct diag *diag) MUST_USE;
 
+/* The same for the password file of a route that has one. */
+enum status_code warden_settings_open_secret(const struct route_rule *route, int *ret_fd,
+                                             struct diag *diag) MUST_USE;
+
 #endif
