@@ -102,6 +102,18 @@
 /* A connection in the making: then the next address is tried. */
 #define LIMIT_CONNECT_MS (30 * 1000)
 
+/*
+ * Messages that a courier has leased, and their memory: it asks for no more until some are done.
+ */
+#define LIMIT_COURIER_JOBS      4000
+#define LIMIT_COURIER_JOBS_SIZE (64L * 1024 * 1024)
+
+/* How long a courier that stops finishes what is at hand; the rest is given back. */
+#define LIMIT_COURIER_STOP_MS 5000
+
+/* MTA-STS policies that a courier remembers; more are asked of the vault again. */
+#define LIMIT_STS_POLICIES 10000
+
 /* An MTA-STS policy: its size, and how long its fetching may take (RFC 8461 §3.2, §3.3). */
 #define LIMIT_FETCH_SIZE (64 * 1024)
 #define LIMIT_FETCH_MS   (60 * 1000)

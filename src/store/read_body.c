@@ -31,10 +31,10 @@ static enum status_code unpack(struct body_reader *r, uint8_t codec, size_t plai
         return STATUS_UNSUPPORTED;
     if (!r->context)
         r->context = ZSTD_createDCtx();
-    char *room = buf_reserve(&r->plain, LIMIT_CHUNK_SIZE);
+    char *room = buf_reserve(&r->plain, plain_size > 0 ? plain_size : 1);
     if (!r->context || !room)
         return STATUS_NO_MEMORY;
-    size_t size = ZSTD_decompressDCtx(r->context, room, LIMIT_CHUNK_SIZE, data.ptr, data.len);
+    size_t size = ZSTD_decompressDCtx(r->context, room, plain_size, data.ptr, data.len);
     if (ZSTD_isError(size) || size != plain_size)
         return STATUS_CORRUPT;
     buf_grown(&r->plain, size);

@@ -1,0 +1,239 @@
+#include "roles/courier_notice.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "io/random.h"
+#include "roles/courier_body.h"
+#include "roles/courier_queue.h"
+
+enum {
+    AGAIN_MS = 10 * 1000,
+    TRIES_MAX = 30,
+    /* When what has a report to make is looked at again. */
+    LATER_MS = 5 * 60 * 1000
+};
+
+struct courier_notice {
+    struct courier_notice *next, **at;
+    struct courier *courier;
+    struct courier_job *job;
+    struct courier_report *report;
+    struct courier_body body;
+    struct channel *mailroom;
+    uint32_t call;
+    unsigned tries;
+    bool planned;
+    struct timer timer;
+};
+
+static void finish(struct courier_notice *n)
+{
+    struct courier *c = n->courier;
+    struct courier_job *job = n->job;
+    job->report = n->report;
+    if (n->report)
+        metric_add(c->counts.reports, 1);
+    if (n->call != 0)
+        channel_cancel(n->mailroom, n->call);
+    courier_body_release(&n->body);
+    timer_set(&n->timer, NEVER_MS);
+    *n->at = n->next;
+    if (n->next)
+        n->next->at = n->at;
+    free(n);
+    courier_queue_job_done(c, job);
+}
+
+static struct courier_report_result result_of(const struct courier_job *job, size_t i)
+{
+    const struct courier_end *end = &job->ends[i];
+    return (struct courier_report_result){.recipient = &job->job.recipients[i],
+                                          .outcome = &end->outcome,
+                                          .is_reply = end->is_reply,
+                                          .next_tells = end->next_tells,
+                                          .is_final = end->is_final};
+}
+
+/*
+ * No report can be made now. What failed is tried again, in due time; what was delivered cannot be
+ * delivered again for it.
+ */
+static void give_up(struct courier_notice *n)
+{
+    struct courier_job *job = n->job;
+    for (size_t i = 0; i < job->job.recipients_count; i++) {
+        struct courier_report_result result = result_of(job, i);
+        struct ipc_outcome *o = &job->ends[i].outcome;
+        bool delivered = o->outcome == OUTCOME_DELIVERED && job->job.recipients[i].task == 0;
+        if (courier_report_due(&job->job, &result) == REPORT_NOT_DUE || delivered)
+            continue;
+        o->outcome = OUTCOME_LATER;
+        o->retry_ms = LATER_MS;
+        o->noticed = false;
+    }
+    courier_report_free(n->report);
+    n->report = NULL;
+    finish(n);
+}
+
+static void dropped(struct courier_notice *n)
+{
+    struct courier_job *job = n->job;
+    struct str more = courier_report_drop_words(n->report);
+    for (size_t i = 0; i < job->job.recipients_count; i++) {
+        struct courier_report_result result = result_of(job, i);
+        struct ipc_outcome *o = &job->ends[i].outcome;
+        struct str said = text_peek(o->words), both;
+        if (courier_report_due(&job->job, &result) == REPORT_NOT_DUE)
+            continue;
+        char *room = arena_alloc(&job->arena, said.len + more.len + 1);
+        if (!room)
+            continue;
+        memcpy(room, said.ptr ? said.ptr : "", said.len);
+        memcpy(room + said.len, more.ptr, more.len);
+        both = str_make(room, said.len + more.len);
+        o->words = text_from(both);
+    }
+    courier_report_free(n->report);
+    n->report = NULL;
+    finish(n);
+}
+
+static void fetch(void *context)
+{
+    struct courier_notice *n = context;
+    struct str octets = {0};
+    while (courier_report_wants(n->report)) {
+        enum courier_body_result result = courier_body_next(&n->body, &octets);
+        if (result == BODY_WAIT)
+            return;
+        if (result == BODY_PIECE)
+            courier_report_original(n->report, octets);
+        else
+            courier_report_original_lost(n->report);
+    }
+    if (n->planned)
+        finish(n);
+}
+
+static void wait_for_another(struct courier_notice *n)
+{
+    if (++n->tries >= TRIES_MAX)
+        give_up(n);
+    else
+        timer_set(&n->timer, courier_now(n->courier).mono_ms + AGAIN_MS);
+}
+
+static void on_planned(void *context, enum status_code status, const struct ipc_recipient_out *out)
+{
+    struct courier_notice *n = context;
+    n->call = 0;
+    enum courier_report_planned planned =
+        status == STATUS_OK ? courier_report_planned(n->report, out) : REPORT_LATER;
+    switch (planned) {
+    case REPORT_PLANNED:
+        n->planned = true;
+        fetch(n);
+        return;
+    case REPORT_LATER:
+        wait_for_another(n);
+        return;
+    case REPORT_DROPPED:
+        dropped(n);
+        return;
+    }
+}
+
+static void ask(void *context)
+{
+    struct courier_notice *n = context;
+    struct ipc_recipient_in in = {0};
+    unsigned index = 0;
+    if (n->planned || n->call != 0)
+        return;
+    timer_set(&n->timer, NEVER_MS);
+    n->mailroom = role_next_peer(n->courier->role, ROLE_MAILROOM, &index);
+    courier_report_ask(n->report, &in);
+    n->call = ipc_recipient_call(n->mailroom, &in, on_planned, n);
+    if (n->call == 0)
+        wait_for_another(n);
+}
+
+static bool is_any_due(const struct courier_job *job)
+{
+    for (size_t i = 0; i < job->job.recipients_count; i++) {
+        struct courier_report_result result = result_of(job, i);
+        if (courier_report_due(&job->job, &result) != REPORT_NOT_DUE)
+            return true;
+    }
+    return false;
+}
+
+static struct courier_report *make_report(struct courier *c, struct courier_job *job,
+                                          enum status_code *ret_status)
+{
+    char id[COURIER_ID_SIZE];
+    struct courier_report_result *results =
+        arena_alloc_array(&job->arena, job->job.recipients_count, sizeof *results);
+    *ret_status = STATUS_NO_MEMORY;
+    if (!results)
+        return NULL;
+    for (size_t i = 0; i < job->job.recipients_count; i++)
+        results[i] = result_of(job, i);
+    courier_new_id(c, id);
+    struct courier_report_facts facts = {.job = &job->job,
+                                         .results = results,
+                                         .count = job->job.recipients_count,
+                                         .hostname = c->settings->config.hostname,
+                                         .id = str_from_c(id),
+                                         .now = courier_now(c)};
+    random_bytes(facts.random, sizeof facts.random);
+    return courier_report_new(&facts, ret_status);
+}
+
+bool courier_notice_take(struct courier *c, struct courier_job *job)
+{
+    enum status_code status;
+    if (!is_any_due(job))
+        return false;
+    struct courier_notice *n = calloc(1, sizeof *n);
+    struct courier_report *report = n ? make_report(c, job, &status) : NULL;
+    if (!n)
+        return false;
+    *n = (struct courier_notice){
+        .next = c->notices, .at = &c->notices, .courier = c, .job = job, .report = report};
+    if (n->next)
+        n->next->at = &n->next;
+    c->notices = n;
+    timer_init(&n->timer, courier_loop(c), ask, n);
+    if (!report && status != STATUS_OK) {
+        give_up(n);
+        return true;
+    }
+    if (!report) {
+        finish(n);
+        return true;
+    }
+    courier_body_begin(&n->body, c, job, fetch, n);
+    ask(n);
+    return true;
+}
+
+void courier_notice_mailroom(struct courier *c)
+{
+    for (struct courier_notice *n = c->notices, *next; n; n = next) {
+        next = n->next;
+        ask(n);
+    }
+}
+
+void courier_notice_free_all(struct courier *c)
+{
+    while (c->notices) {
+        struct courier_notice *n = c->notices;
+        courier_report_free(n->report);
+        n->report = NULL;
+        finish(n);
+    }
+}

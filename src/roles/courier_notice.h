@@ -1,0 +1,21 @@
+#ifndef POSTERN_ROLES_COURIER_NOTICE_H
+#define POSTERN_ROLES_COURIER_NOTICE_H
+
+#include "roles/courier_job.h"
+
+/*
+ * Reports to senders: for a job whose recipients have all ended, asks a mailroom about the sender,
+ * fetches the original, and hands the job with its report on to the queue.
+ */
+struct courier_notice;
+
+/* True where somebody is to be told: the job then comes to courier_queue_job_done later. */
+bool courier_notice_take(struct courier *c, struct courier_job *job);
+
+/* A mailroom came: those that wait for one ask it. */
+void courier_notice_mailroom(struct courier *c);
+
+/* At the end; the jobs are the queue's. */
+void courier_notice_free_all(struct courier *c);
+
+#endif
