@@ -55,6 +55,28 @@ enum cli_exit run_control_version(struct cli *cli);
 enum cli_exit run_config_check(struct cli *cli);
 enum cli_exit run_trace_show(struct cli *cli);
 
+/* queue.c */
+extern const struct cli_option queue_list_options[];
+enum cli_exit run_queue_list(struct cli *cli);
+enum cli_exit run_queue_show(struct cli *cli);
+
+/* queue_change.c */
+extern const struct cli_option queue_change_options[];
+extern const struct cli_option queue_bounce_options[];
+extern const struct cli_option queue_reroute_options[];
+enum cli_exit run_queue_hold(struct cli *cli);
+enum cli_exit run_queue_release(struct cli *cli);
+enum cli_exit run_queue_retry(struct cli *cli);
+enum cli_exit run_queue_bounce(struct cli *cli);
+enum cli_exit run_queue_remove(struct cli *cli);
+enum cli_exit run_queue_reroute(struct cli *cli);
+
+/* explain.c */
+enum cli_exit run_explain(struct cli *cli);
+
+/* tls_report.c */
+enum cli_exit run_tls_report(struct cli *cli);
+
 /* demo.c */
 extern const struct cli_option demo_options[];
 enum cli_exit run_demo(struct cli *cli);

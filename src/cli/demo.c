@@ -153,7 +153,9 @@ static enum status_code write_config(struct demo *demo, struct diag *diag)
     buf_append_str(&out, STR("\ncertificate"));
     put_path(&out, path_in(demo, "certificate.pem", path));
     put_path(&out, path_in(demo, "key.pem", path));
-    buf_printf(&out, "\nlogin-domain %.*s\ntrust 127.0.0.0/8\nreverse-dns no\n",
+    buf_printf(&out,
+               "\nlogin-domain %.*s\ntrust 127.0.0.0/8\nreverse-dns no\n"
+               "# Nothing leaves this machine.\noutbound {\n    enabled no\n}\n",
                STR_ARG(demo->domain));
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
         buf_printf(&out, "user %s -\n", roles[i]);

@@ -187,15 +187,20 @@ void listing_release(struct listing *l)
     *l = (struct listing){0};
 }
 
+static void print_json(const json_t *value, FILE *out)
+{
+    json_dumpf(value, out, JSON_INDENT(2));
+    fputc('\n', out);
+}
+
 void listing_print_table(struct listing *l, FILE *out, bool json, const char *none)
 {
     size_t widths[16];
     struct buf scratch;
-    invariant(!l->row && l->column_count <= sizeof(widths) / sizeof(widths[0]));
+    invariant(!l->row && (json || l->column_count <= sizeof(widths) / sizeof(widths[0])));
     buf_init(&scratch, CELL_SIZE_MAX);
     if (json) {
-        json_dumpf(l->rows, out, JSON_INDENT(2));
-        fputc('\n', out);
+        print_json(l->rows, out);
     } else if (json_array_size(l->rows) == 0) {
         fprintf(out, "%s\n", none);
     } else {
@@ -208,20 +213,38 @@ void listing_print_table(struct listing *l, FILE *out, bool json, const char *no
     listing_release(l);
 }
 
-void listing_print_record(struct listing *l, FILE *out, bool json)
+static void print_record(const struct listing *l, FILE *out, const json_t *row, struct buf *scratch)
 {
-    struct buf scratch;
-    invariant(!l->row && json_array_size(l->rows) == 1);
-    const json_t *row = json_array_get(l->rows, 0);
-    buf_init(&scratch, CELL_SIZE_MAX);
-    if (json) {
-        json_dumpf(row, out, JSON_INDENT(2));
-        fputc('\n', out);
-    }
-    for (size_t c = 0; !json && c < l->column_count; c++) {
-        struct str words = cell_words(&scratch, &l->columns[c], row);
+    for (size_t c = 0; c < l->column_count; c++) {
+        struct str words = cell_words(scratch, &l->columns[c], row);
         fprintf(out, "%-16s %.*s\n", l->columns[c].title, STR_ARG(words));
     }
+}
+
+void listing_print_records(struct listing *l, FILE *out, bool json)
+{
+    struct buf scratch;
+    invariant(!l->row);
+    buf_init(&scratch, CELL_SIZE_MAX);
+    if (json)
+        print_json(l->rows, out);
+    for (size_t r = 0; !json && r < json_array_size(l->rows); r++) {
+        if (r > 0)
+            fputc('\n', out);
+        print_record(l, out, json_array_get(l->rows, r), &scratch);
+    }
     buf_release(&scratch);
+    listing_release(l);
+}
+
+void listing_print_record(struct listing *l, FILE *out, bool json)
+{
+    invariant(json_array_size(l->rows) == 1);
+    if (!json) {
+        listing_print_records(l, out, false);
+        return;
+    }
+    invariant(!l->row);
+    print_json(json_array_get(l->rows, 0), out);
     listing_release(l);
 }

@@ -51,4 +51,7 @@ void listing_release(struct listing *l);
 void listing_print_table(struct listing *l, FILE *out, bool json, const char *none);
 void listing_print_record(struct listing *l, FILE *out, bool json);
 
+/* The same for any number of them: with empty lines between them, or as an array. */
+void listing_print_records(struct listing *l, FILE *out, bool json);
+
 #endif

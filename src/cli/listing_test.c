@@ -24,7 +24,7 @@ static void add_row(struct listing *l, struct str name, int64_t number)
     listing_yes_no(l, number > 0);
 }
 
-enum shape { TABLE, RECORD, JSON_TABLE, JSON_RECORD };
+enum shape { TABLE, RECORD, RECORDS, JSON_TABLE, JSON_RECORD };
 
 /* What is printed of rows with these names; the caller frees it. */
 static char *printed(enum shape shape, const struct str *names, size_t count, int64_t number)
@@ -38,6 +38,8 @@ static char *printed(enum shape shape, const struct str *names, size_t count, in
         add_row(&l, names[i], number);
     if (shape == TABLE || shape == JSON_TABLE)
         listing_print_table(&l, out, shape == JSON_TABLE, "none");
+    else if (shape == RECORDS)
+        listing_print_records(&l, out, false);
     else
         listing_print_record(&l, out, shape == JSON_RECORD);
     fclose(out);
@@ -73,6 +75,15 @@ static void a_record_has_a_line_a_column(void **state)
         "SIZE             0 B\nQUOTA            none\nTIME             -\nON               no\n");
 }
 
+static void between_records_is_an_empty_line(void **state)
+{
+    (void)state;
+    const struct str names[] = {STR("x"), STR("y")};
+    char *text = printed(RECORDS, names, 2, 0);
+    assert_non_null(strstr(text, "ON               no\n\nNAME             y\n"));
+    free(text);
+}
+
 static void json_has_numbers_lists_and_nulls(void **state)
 {
     (void)state;
@@ -100,6 +111,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_table_is_aligned_by_characters),
         cmocka_unit_test(a_record_has_a_line_a_column),
+        cmocka_unit_test(between_records_is_an_empty_line),
         cmocka_unit_test(json_has_numbers_lists_and_nulls),
         cmocka_unit_test(nothing_a_stranger_wrote_moves_the_cursor),
     };

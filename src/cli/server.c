@@ -295,6 +295,14 @@ int64_t cli_server_wall_ms(struct cli_server *server)
     return loop_now(server->loop).wall_ms;
 }
 
+int64_t cli_wall_ms(void)
+{
+    struct loop *loop = loop_new();
+    int64_t wall_ms = loop ? loop_now(loop).wall_ms : 0;
+    loop_free(loop);
+    return wall_ms;
+}
+
 void cli_outcome_take(struct cli_outcome *outcome, enum status_code sent, enum status_code status,
                       struct str words)
 {

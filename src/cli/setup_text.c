@@ -30,14 +30,12 @@ static void explain_dns(struct buf *out)
         "  @DOMAIN@.  TXT    \"v=spf1 mx -all\"\n"
         "  _dmarc.@DOMAIN@.  TXT    \"v=DMARC1; p=quarantine\"\n\n"
         "  PTR of MACHINE: @HOSTNAME@ (set it where you rent the address)\n\n"
-        "SPF: this version of Postern sends nothing to other servers. If another server sends "
-        "mail\n"
-        "for the domain, name it there too; if none does, \"v=spf1 -all\" is the truth.\n"
+        "SPF: this machine sends the domain's mail. If another server does too, name it there.\n"
         "DKIM: this version does not sign, so there is no key to publish.\n"
         "MTA-STS and TLSRPT: worth having once a real certificate is in place; the policy has to "
         "be\n"
         "served by a web server at mta-sts.@DOMAIN@, which this version is not, and it reads no\n"
-        "reports.\n";
+        "reports. What other domains publish is followed.\n";
     buf_append(out, text, sizeof(text) - 1);
 }
 
