@@ -18,6 +18,7 @@ import email.policy
 import itertools
 import json
 import random
+import re
 import socket
 import sqlite3
 
@@ -259,6 +260,15 @@ class Lab:
                 .splitlines()]
 
 
+def blocks(part):
+    """The fields of a report, block by block (RFC 3464 §2.1); Python's parser knows them only where
+    their type is the one for ASCII."""
+    assert part.get_content_type() in ("message/delivery-status", "message/global-delivery-status")
+    octets = b"\n".join(inner.as_bytes() for inner in part.get_payload()).replace(b"\r\n", b"\n")
+    return [dict(line.split(": ", 1) for line in re.sub(r"\n[ \t]+", " ", block).splitlines())
+            for block in re.split(r"\n\n+", octets.decode().strip())]
+
+
 class Report:
     """A delivery status notification (RFC 3464), taken apart."""
 
@@ -266,9 +276,7 @@ class Report:
         self.message = message
         parts = list(message.iter_parts())
         self.words = parts[0].get_content()
-        blocks = parts[1].get_payload()
-        self.about = dict(blocks[0].items())
-        self.recipients = [dict(block.items()) for block in blocks[1:]]
+        self.about, *self.recipients = blocks(parts[1])
         self.original = parts[2]
 
     def recipient(self, address):

@@ -1,0 +1,140 @@
+"""Reports as mail programs meet them: fetched by IMAP, taken apart by Python's own parser, and from
+servers that would like to write into them. What is told when is in test_relay_reports.py.
+"""
+
+import email
+import email.policy
+
+import pytest
+
+import mail
+import postern
+import relay
+
+PLAIN = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES")
+HOSTILE = (b"550-5.1.1 one\x01\x1b[2J\r\n550-5.1.1 \xff\xfe\xc3\x28\r\n550-5.1.1 --=_\r\n"
+           b"550 5.1.1 Action: delivered; X-Injected: yes " + b"w" * 300 + b"\r\n")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    with relay.Lab() as lab:
+        yield lab
+
+
+def refusing(lab, reply="550 5.1.1 Nobody here", **options):
+    return lab.peer(script={"rcpt": lambda session, argument: reply
+                            if "nobody" in argument else None}, **options)
+
+
+def test_a_person_who_submits_gets_a_report_without_a_defect(lab):
+    with refusing(lab) as host:
+        domain = lab.domain(host)
+        sent, reply = lab.submit(f"nobody@{domain}", mail_args="ENVID=a+3Db RET=HDRS",
+                                 rcpt_args="NOTIFY=FAILURE ORCPT=rfc822;old+2Bname@elsewhere.test")
+        assert reply.startswith("250"), reply
+        report = lab.wait_for_report(sent).message
+        assert not [part.defects for part in report.walk() if part.defects]
+        assert report["From"].addresses[0].username == "postmaster"
+        assert report["To"].addresses[0].addr_spec == sent.sender
+        assert report["In-Reply-To"].strip() == sent.id == report["References"].strip()
+        assert report["Delivered-To"] == sent.sender and report["Date"].datetime
+        assert report.get_param("report-type") == "delivery-status"
+        about, fields = relay.blocks(list(report.iter_parts())[1])
+        assert about["Original-Envelope-Id"] == "a=b"
+        assert about["Reporting-MTA"] == "dns; mx.demo.test"
+        assert fields["Original-Recipient"] == "rfc822;old+name@elsewhere.test"
+        assert fields["Final-Recipient"] == f"rfc822; nobody@{domain}"
+        assert fields["Remote-MTA"] == f"dns; mx1.{domain}"
+        assert fields["Diagnostic-Code"] == "smtp; 550 5.1.1 Nobody here"
+
+
+def test_imap_shows_its_parts(lab):
+    with refusing(lab) as host:
+        sent = lab.send(f"nobody@{lab.domain(host)}")
+        lab.wait_for_report(sent)
+        conn = mail.imap(lab.server, "alice")
+        conn.select("INBOX", readonly=True)
+        _, found = conn.uid("SEARCH", "HEADER", "In-Reply-To", sent.id)
+        _, data = conn.uid("FETCH", found[0].split()[-1], "(BODYSTRUCTURE)")
+        for words in (b'"DELIVERY-STATUS"', b'"RFC822-HEADERS"', b'"REPORT"'):
+            assert words in data[0].upper()
+        conn.logout()
+
+
+def test_hostile_words_stay_in_their_field(lab):
+    with refusing(lab, HOSTILE) as host:
+        domain = lab.domain(host)
+        sent = lab.send(f"nobody@{domain}")
+        report = lab.wait_for_report(sent).message
+        octets = report.as_bytes()
+        assert b"\nX-Injected" not in octets and b"\x1b" not in octets
+        assert max(map(len, octets.split(b"\n"))) < 1000
+        fields = relay.Report(report).recipients[0]
+        assert fields["Action"] == "failed" and "X-Injected: yes" in fields["Diagnostic-Code"]
+        assert len(list(report.iter_parts())) == 3
+
+
+def test_the_whole_message_of_eight_bits_comes_back_as_it_was(lab):
+    octets, _ = relay.wire.message("Grüße\r\n".encode())
+    octets = octets.replace(b"Subject:", b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8"
+                            b"\r\nContent-Transfer-Encoding: 8bit\r\nSubject:", 1)
+    with refusing(lab) as host:
+        sent = lab.send(f"nobody@{lab.domain(host)}", octets=octets,
+                        mail_args="BODY=8BITMIME RET=FULL")
+        report = lab.wait_for_report(sent)
+        original = report.original.get_payload()[0]
+        assert report.original.get_content_type() == "message/rfc822"
+        assert original.get_content().rstrip() == "Grüße"
+
+
+def test_a_report_for_a_sender_elsewhere_is_made_fit_for_its_server(lab):
+    """It leaves by the same way as all mail: null sender, and converted where it must be."""
+    octets, _ = relay.wire.message("Grüße\r\n".encode())
+    octets = octets.replace(b"Subject:", b"MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8"
+                            b"\r\nContent-Transfer-Encoding: 8bit\r\nSubject:", 1)
+    with refusing(lab) as host, lab.peer(extensions=PLAIN) as home:
+        sender = f"cyd@{lab.domain(home)}"
+        lab.send(f"nobody@{lab.domain(host)}", sender=sender, octets=octets,
+                 mail_args="BODY=8BITMIME RET=FULL")
+        home.wait_for_messages(1)
+        message = home.messages[0]
+        assert message.mail.startswith("FROM:<>") and message.recipients == [sender]
+        assert message.octets.isascii()
+        report = email.message_from_bytes(message.octets, policy=email.policy.default)
+        assert not [part.defects for part in report.walk() if part.defects]
+        original = list(report.iter_parts())[2].get_payload()[0]
+        assert original.get_content().rstrip() == "Grüße"
+
+
+def test_a_report_that_cannot_be_delivered_ends_there(lab):
+    with refusing(lab) as host:
+        domain = lab.domain(host)
+        sent = lab.send(f"nobody@{domain}", sender=f"nobody-either@{domain}")
+        lab.wait_gone(sent)
+        mail.wait_until(lambda: not lab.waiting())
+        assert not any(message.recipients for message in host.messages)
+        assert [step for step, _ in lab.trace(sent) if step == "report"]
+
+
+def test_nobody_is_told_where_the_sender_is_not_known_here(lab):
+    with refusing(lab) as host:
+        sent = lab.send(f"nobody@{lab.domain(host)}", sender=f"forged@{postern.DOMAIN}")
+        lab.wait_gone(sent)
+        assert "bounce-dropped" in str(lab.trace(sent))
+        assert not lab.reports(sent)
+
+
+def test_other_letters_have_types_of_their_own(lab):
+    octets, _ = relay.wire.message()
+    octets = octets.replace(b"Subject: a test", "Subject: Grüße".encode())
+    with refusing(lab) as host:
+        domain = lab.domain(host)
+        sent = lab.send(f"nobody-jürgen@{domain}", octets=octets, mail_args="SMTPUTF8")
+        report = lab.wait_for_report(sent).message
+        parts = [part.get_content_type() for part in report.iter_parts()]
+        assert parts == ["text/plain", "message/global-delivery-status", "message/global-headers"]
+        fields = relay.Report(report).recipients[0]
+        assert fields["Final-Recipient"] == f"utf-8; nobody-jürgen@{domain}"
+        assert "Subject: Grüße".encode() in report.as_bytes()
+        assert "Grüße" in list(report.iter_parts())[0].get_content()
