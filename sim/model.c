@@ -23,6 +23,42 @@ void model_remove(struct model_box *box, size_t index)
             (box->count - index) * sizeof *box->entries);
 }
 
+static struct model_waiting *find_waiting(struct model *m, uint32_t number)
+{
+    for (size_t i = 0; i < m->waiting_count; i++)
+        if (m->waiting[i].number == number)
+            return &m->waiting[i];
+    return NULL;
+}
+
+void model_wait(struct model *m, uint32_t number)
+{
+    invariant(m->waiting_count < MODEL_WAITING);
+    m->waiting[m->waiting_count++] = (struct model_waiting){number, 0};
+}
+
+bool model_waits(const struct model *m, uint32_t number)
+{
+    for (size_t i = 0; i < m->waiting_count; i++)
+        if (m->waiting[i].number == number)
+            return true;
+    return false;
+}
+
+void model_deferred(struct model *m, uint32_t number)
+{
+    struct model_waiting *w = find_waiting(m, number);
+    if (w)
+        w->attempts++;
+}
+
+void model_relayed(struct model *m, uint32_t number)
+{
+    struct model_waiting *w = find_waiting(m, number);
+    if (w)
+        *w = m->waiting[--m->waiting_count];
+}
+
 char *model_message(uint32_t message, size_t *ret_size)
 {
     uint64_t seed = message * 0x9E3779B97F4A7C15u + 1;
@@ -129,7 +165,15 @@ static const char *const soundness[] = {
     "SELECT 'mailbox size' FROM mailbox m WHERE size <> (SELECT coalesce(sum(n.size), 0) "
     "FROM entry n WHERE n.mailbox = m.id AND n.expunged_ms IS NULL)",
     "SELECT 'staged body' FROM staging",
-    "SELECT 'chunk of no email' FROM chunk WHERE id / 65536 NOT IN (SELECT body FROM email)",
+    "SELECT 'chunk of no message' FROM chunk WHERE id / 65536 NOT IN (SELECT body FROM email "
+    "UNION ALL SELECT body FROM outgoing)",
+    "SELECT 'outgoing of no row' FROM outgoing WHERE id NOT IN (SELECT outgoing FROM queue)",
+    "SELECT 'row of no outgoing' FROM queue WHERE outgoing NOT IN (SELECT id FROM outgoing)",
+    "SELECT 'waiting count' FROM counter WHERE waiting <> (SELECT count(*) FROM queue) "
+    "OR held <> (SELECT count(*) FROM queue WHERE held <> 0)",
+    /* Nobody would ever come for it. */
+    "SELECT 'forgotten row' FROM queue q LEFT JOIN destination d ON d.id = q.destination "
+    "WHERE q.held = 0 AND (d.due_ms IS NULL OR (d.trouble = 0 AND d.due_ms > q.due_ms))",
     "SELECT 'email of no entry' FROM email WHERE id NOT IN (SELECT email FROM entry)",
     "SELECT 'entry of no email' FROM entry WHERE email NOT IN (SELECT id FROM email)",
 };
@@ -161,6 +205,48 @@ static bool keys_match(const struct model *m, struct db *db, struct diag *why)
     return false;
 }
 
+/* One recipient that waits: its row, and behind it the octets of its message. */
+static bool waits_whole(const struct model *m, struct db *db, struct query *q, bool bodies)
+{
+    unsigned number = 0;
+    char words[40];
+    struct body_reader reader;
+    struct message_record record = {.body = (uint64_t)query_int(q, 2),
+                                    .size = (uint64_t)query_int(q, 3),
+                                    .body_size = (uint64_t)query_int(q, 3)};
+    if (!str_to_c(query_bytes(q, 0), words, sizeof words) || sscanf(words, "r%u@", &number) != 1)
+        return false;
+    for (size_t i = 0; i < m->waiting_count; i++) {
+        if (m->waiting[i].number != number)
+            continue;
+        if (m->waiting[i].attempts != (uint32_t)query_int(q, 1))
+            return false;
+        body_reader_init(&reader);
+        bool whole = !bodies || same_octets(db, &record, number / MODEL_RELAYS, &reader);
+        body_reader_release(&reader);
+        return whole;
+    }
+    return false;
+}
+
+static bool queue_matches(const struct model *m, struct db *db, bool bodies, struct diag *why)
+{
+    size_t count = 0;
+    struct query *q = db_query(db, "SELECT q.recipient, q.attempts, o.body, o.size FROM queue q "
+                                   "JOIN outgoing o ON o.id = q.outgoing");
+    bool whole = true;
+    for (; whole && query_next(q); count++) {
+        whole = waits_whole(m, db, q, bodies);
+        if (!whole)
+            diag_set(why, "%.*s should not wait, or not so", STR_ARG(query_bytes(q, 0)));
+    }
+    if (query_end(q) == STATUS_OK && whole && count == m->waiting_count)
+        return true;
+    if (whole)
+        diag_set(why, "%zu recipients wait, should be %zu", count, m->waiting_count);
+    return false;
+}
+
 bool model_matches(const struct model *m, struct db *db, bool bodies, struct diag *why)
 {
     for (size_t i = 0; i < MODEL_BOXES; i++) {
@@ -169,5 +255,6 @@ bool model_matches(const struct model *m, struct db *db, bool bodies, struct dia
             (bodies && !bodies_match(box, db, why)))
             return false;
     }
-    return keys_match(m, db, why) && (!bodies || model_is_sound(db, why));
+    return keys_match(m, db, why) && queue_matches(m, db, bodies, why) &&
+           (!bodies || model_is_sound(db, why));
 }

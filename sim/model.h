@@ -9,10 +9,21 @@
 
 /*
  * What must be in the store, in the simplest form that can say it: mailboxes of entries, each with
- * a UID, flags and the number of its message (whose octets follow from the number), and the
- * retransmission keys that are not confirmed.
+ * a UID, flags and the number of its message (whose octets follow from the number), the
+ * retransmission keys that are not confirmed, and the recipients that wait for other servers.
  */
-enum { MODEL_BOXES = 4, MODEL_ENTRIES = 400, MODEL_KEYS = 32 };
+enum {
+    MODEL_BOXES = 4,
+    MODEL_ENTRIES = 400,
+    MODEL_KEYS = 32,
+    MODEL_WAITING = 400,
+    MODEL_RELAYS = 4, /* a message's recipients elsewhere: number = message * 4 + 0, 1, 2, 3 */
+};
+
+struct model_waiting {
+    uint32_t number;
+    uint32_t attempts;
+};
 
 struct model_entry {
     uint32_t uid;
@@ -31,7 +42,15 @@ struct model_box {
 struct model {
     struct model_box boxes[MODEL_BOXES];
     bool unconfirmed[MODEL_KEYS];
+    struct model_waiting waiting[MODEL_WAITING];
+    size_t waiting_count;
 };
+
+/* A recipient elsewhere: it waits, was deferred, is gone (if it still waits). */
+void model_wait(struct model *m, uint32_t number);
+bool model_waits(const struct model *m, uint32_t number);
+void model_deferred(struct model *m, uint32_t number);
+void model_relayed(struct model *m, uint32_t number);
 
 void model_add(struct model_box *box, uint32_t message, uint32_t flags);
 void model_remove(struct model_box *box, size_t index);

@@ -15,6 +15,7 @@
 #include "base/bug.h"
 #include "base/limits.h"
 #include "roles/vault_batch.h"
+#include "sim/courier.h"
 #include "sim/model.h"
 #include "sim/vfs_fault.h"
 
@@ -42,6 +43,9 @@ struct world {
     uint64_t next_body;
     uint32_t sent[MODEL_KEYS];            /* the message last sent with that key */
     uint64_t power_cuts, kills, failures; /* for the summary */
+    struct now now;
+    struct sim_courier courier;
+    bool undone; /* the batch that is being answered */
 };
 
 static uint64_t draw(struct world *w, uint64_t below)
@@ -76,6 +80,19 @@ static void open_reader(struct world *w)
         wrong(w, "the reader cannot open the store", d.words);
 }
 
+/*
+ * The courier lives on and says what it holds, or dies with the rest. What it holds keeps it from
+ * being given out again; what only a dead one held may be.
+ */
+static void bring_courier(struct world *w)
+{
+    if (draw(w, 3) == 0)
+        sim_courier_forget(&w->courier);
+    sim_courier_answered(&w->courier, false);
+    if (!sim_courier_resume(&w->courier, w->vault))
+        wrong(w, "the courier cannot resume", "its rows are not taken");
+}
+
 static void close_all(struct world *w)
 {
     db_close(w->reader);
@@ -93,17 +110,19 @@ static void recover(struct world *w)
     struct diag d = {0}, why = {0};
     if (vault_batch_open(PATH, VFS_FAULT_NAME, &w->vault, &d) != STATUS_OK)
         wrong(w, "the store does not open again", d.words);
+    vault_batch_at(w->vault, w->now);
     open_reader(w);
     if (model_matches(&w->before, w->reader, true, &why)) {
         w->after = w->before;
-        return;
+    } else {
+        struct diag also = {0};
+        if (!model_matches(&w->after, w->reader, true, &also)) {
+            fprintf(stderr, "sim: if it was kept: %s\n", also.words);
+            wrong(w, "neither before nor after the batch", why.words);
+        }
+        w->before = w->after;
     }
-    struct diag also = {0};
-    if (!model_matches(&w->after, w->reader, true, &also)) {
-        fprintf(stderr, "sim: if it was kept: %s\n", also.words);
-        wrong(w, "neither before nor after the batch", why.words);
-    }
-    w->before = w->after;
+    bring_courier(w);
 }
 
 static void power_cut(struct world *w)
@@ -232,6 +251,61 @@ static void do_accept(struct world *w)
     vault_accept(w->vault, ticket(w), &in);
     expect(w, STATUS_OK, again);
     unpack(&p);
+}
+
+/* For other servers, and maybe for an INBOX too; some of it later. */
+static void do_relay(struct world *w)
+{
+    struct parcel p;
+    char names[MODEL_RELAYS][40], destinations[MODEL_RELAYS][40];
+    struct ipc_relay relays[MODEL_RELAYS];
+    struct ipc_accept_recipient recipients[MODEL_RELAYS + 1] = {0};
+    struct model_box *inbox = &w->after.boxes[0];
+    struct ipc_delivery delivery = {
+        .account = inbox->account, .mailbox = inbox->mailbox, .prefix = STR("X: y\r\n")};
+    size_t count = 1 + draw(w, MODEL_RELAYS - 1);
+    if (w->after.waiting_count + MODEL_RELAYS > MODEL_WAITING)
+        return;
+    uint32_t message = w->next_message++;
+    pack(&p, message);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t number = message * MODEL_RELAYS + i;
+        sim_courier_address(number, names[i]);
+        snprintf(destinations[i], sizeof destinations[i], "dns:d%u.test",
+                 (unsigned)draw(w, SIM_DESTINATIONS));
+        relays[i] =
+            (struct ipc_relay){text_from(str_from_c(names[i])), str_from_c(destinations[i])};
+        recipients[i] = (struct ipc_accept_recipient){
+            .recipient = relays[i].address, .relays = &relays[i], .relays_count = 1};
+        model_wait(&w->after, number);
+    }
+    if (draw(w, 3) == 0) {
+        recipients[count++] =
+            (struct ipc_accept_recipient){.deliveries = &delivery, .deliveries_count = 1};
+        model_add(inbox, message, 0);
+    }
+    struct ipc_accept_in in = {.trace_id = STR("01SIM"),
+                               .received_at_ms = AT_MS,
+                               .envelope = {.hold_ms = draw(w, 3) ? 0 : draw(w, 3000)},
+                               .email = email_of(w, &p),
+                               .recipients = recipients,
+                               .recipients_count = count};
+    vault_accept(w->vault, ticket(w), &in);
+    expect(w, STATUS_OK, false);
+    unpack(&p);
+}
+
+static void do_outcomes(struct world *w)
+{
+    sim_courier_outcomes(&w->courier, w->vault, ticket(w), AT_MS, &w->after);
+    expect(w, STATUS_OK, false);
+}
+
+/* It is answered after the commit, so its reply is the last. */
+static void do_lease(struct world *w)
+{
+    sim_courier_lease(&w->courier, w->vault, ticket(w));
+    expect(w, STATUS_OK, false);
 }
 
 static void do_append(struct world *w)
@@ -371,10 +445,20 @@ static void do_tidy(struct world *w)
 
 static void do_something(struct world *w)
 {
-    static void (*const acts[])(struct world *) = {do_accept,  do_accept,  do_accept,
-                                                   do_append,  do_confirm, do_store,
-                                                   do_expunge, do_copy,    do_trespass};
+    static void (*const acts[])(struct world *) = {
+        do_accept, do_accept, do_accept, do_append,  do_confirm, do_store,
+        do_relay,  do_relay,  do_relay,  do_expunge, do_copy,    do_trespass,
+    };
     acts[draw(w, sizeof acts / sizeof *acts)](w);
+}
+
+/* Granted from what is committed: a full disk undid nothing of that. */
+static void take_lease(struct world *w, const struct ipc_lease_out *out)
+{
+    struct diag why = {0};
+    const struct model *committed = w->undone ? &w->before : &w->after;
+    if (!sim_courier_leased(&w->courier, out, committed, &why))
+        wrong(w, "a lease", why.words);
 }
 
 /* True: all as expected. False: the disk was full, and all were told. */
@@ -383,13 +467,18 @@ static bool check_replies(struct world *w, uint64_t failed_before)
     struct vault_reply reply;
     size_t count = 0;
     bool full = false;
+    w->undone = vault_batch_numbers(w->vault)->failed_batches != failed_before;
     for (; vault_batch_reply(w->vault, &reply); count++) {
         invariant(count < w->expected_count && reply.ticket.id == count);
         const struct expected *e = &w->expected[count];
+        if (reply.type == IPC_OUTCOMES)
+            sim_courier_answered(&w->courier, reply.status == STATUS_OK);
         if (reply.status == STATUS_DISK_FULL && disk_struck())
-            full = true;
-        else if (full || reply.status != e->status)
+            full = w->undone = true;
+        else if ((full && reply.type != IPC_LEASE) || reply.status != e->status)
             wrong(w, "a request was answered", status_name(reply.status));
+        else if (reply.type == IPC_LEASE)
+            take_lease(w, &reply.lease);
         else if (reply.type == IPC_ACCEPT && reply.accept.results[0].again != e->again &&
                  reply.accept.results_count == 1)
             wrong(w, "a message sent again", e->again ? "was not recognised" : "was recognised");
@@ -403,11 +492,19 @@ static bool check_replies(struct world *w, uint64_t failed_before)
 static void batch(struct world *w)
 {
     struct ipc_changed_in changed;
+    struct ipc_queue_ready_in ready;
+    void *owner;
     w->after = w->before;
     w->expected_count = 0;
+    w->now.mono_ms += (int64_t)draw(w, 1000);
+    vault_batch_at(w->vault, w->now);
     for (uint64_t ops = 1 + draw(w, OPS_MAX); ops > 0; ops--)
         do_something(w);
     do_tidy(w);
+    if (draw(w, 2))
+        do_outcomes(w);
+    if (draw(w, 2))
+        do_lease(w);
     uint64_t failed = vault_batch_numbers(w->vault)->failed_batches;
     if (!vault_batch_commit(w->vault)) {
         w->failures++;
@@ -418,7 +515,10 @@ static void batch(struct world *w)
         return;
     }
     vault_batch_changes(w->vault, &changed);
-    if (check_replies(w, failed)) {
+    bool good = check_replies(w, failed);
+    while (vault_batch_ready(w->vault, &owner, &ready))
+        ;
+    if (good) {
         w->before = w->after;
     } else {
         w->failures++;
@@ -447,6 +547,37 @@ static void housekeeping(struct world *w)
     if (disk_struck())
         disk_set_fault(FAULT_NONE, 0);
     check(w, false, "after housekeeping");
+}
+
+/*
+ * All that waits goes out in the end, and without a restart: whatever was leased, given back, put
+ * off and moved before, nothing is left behind.
+ */
+static void drain(struct world *w)
+{
+    struct vault_reply reply;
+    disk_set_fault(FAULT_NONE, 0);
+    for (int round = 0; w->before.waiting_count > 0; round++) {
+        if (round == 4000)
+            wrong(w, "draining the queue", "something is never leased");
+        w->after = w->before;
+        w->now.mono_ms += 100;
+        vault_batch_at(w->vault, w->now);
+        sim_courier_outcomes(&w->courier, w->vault, (struct vault_ticket){w, 0}, AT_MS, &w->after);
+        sim_courier_lease(&w->courier, w->vault, (struct vault_ticket){w, 0});
+        if (!vault_batch_commit(w->vault))
+            wrong(w, "draining the queue", "a commit failed");
+        w->undone = false;
+        while (vault_batch_reply(w->vault, &reply))
+            if (reply.status != STATUS_OK)
+                wrong(w, "draining the queue", status_name(reply.status));
+            else if (reply.type == IPC_LEASE)
+                take_lease(w, &reply.lease);
+            else
+                sim_courier_answered(&w->courier, true);
+        w->before = w->after;
+    }
+    check(w, false, "after draining the queue");
 }
 
 static void step(struct world *w)
@@ -488,6 +619,11 @@ static void find_mailboxes(struct world *w, struct model_box *boxes, uint64_t ac
     arena_reset(&arena);
 }
 
+static uint64_t draw_for_courier(void *context, uint64_t below)
+{
+    return draw(context, below);
+}
+
 static struct world *begin(uint64_t seed)
 {
     struct world *w = calloc(1, sizeof *w);
@@ -497,11 +633,18 @@ static struct world *begin(uint64_t seed)
     w->seed = seed;
     w->state = seed * 0x9E3779B97F4A7C15u + 0x1234567;
     w->next_message = 1;
+    w->now = (struct now){1000, AT_MS};
+    w->courier = (struct sim_courier){
+        .over = calloc(SIM_NUMBERS / 8, 1), .draw = draw_for_courier, .context = w};
+    if (!w->courier.over)
+        bug("no memory");
     disk_clear();
     if (vault_batch_open(PATH, VFS_FAULT_NAME, &w->vault, &d) != STATUS_OK)
         wrong(w, "setting up", d.words);
     uint64_t alice = make_account(w, "alice"), bob = make_account(w, "bob");
     open_reader(w);
+    if (!sim_courier_resume(&w->courier, w->vault))
+        wrong(w, "setting up", "no courier");
     find_mailboxes(w, &w->before.boxes[0], alice);
     find_mailboxes(w, &w->before.boxes[2], bob);
     return w;
@@ -514,9 +657,10 @@ static void end(struct world *w)
         if (!vault_batch_commit(w->vault))
             power_cut(w);
     }
-    disk_set_fault(FAULT_NONE, 0);
+    drain(w);
     power_cut(w);
     close_all(w);
+    free(w->courier.over);
     free(w);
 }
 
@@ -531,12 +675,16 @@ static void live(uint64_t seed, uint64_t steps)
             power_cut(w);
         else if (chance == 5)
             kill_vault(w);
+        else if (chance == 6)
+            drain(w);
         step(w);
     }
-    printf("seed %llu: %llu steps, %u messages, %llu power cuts, %llu kills, %llu failed batches\n",
+    printf("seed %llu: %llu steps, %u messages, %llu power cuts, %llu kills, %llu failed batches, "
+           "%llu recipients leased, %llu settled, %llu said again\n",
            (unsigned long long)seed, (unsigned long long)steps, w->next_message - 1,
            (unsigned long long)w->power_cuts, (unsigned long long)w->kills,
-           (unsigned long long)w->failures);
+           (unsigned long long)w->failures, (unsigned long long)w->courier.leased,
+           (unsigned long long)w->courier.settled, (unsigned long long)w->courier.repeated);
     end(w);
 }
 

@@ -435,26 +435,25 @@ static void lease_attention(struct leasing *l)
     buf_release(&recipients);
 }
 
+/* Where the courier is not (any more), there is nothing for it: it would not know what it got. */
 static void lease_want(struct leasing *l, const struct ipc_want *want)
 {
-    struct vault_queue *q = &l->b->queue;
-    struct active *active = vault_active_find(q, want->destination);
-    struct destination_state state;
+    struct active *active = vault_active_find(&l->b->queue, want->destination);
     bool leased = false;
-    if (!active && destination_find(l->b->writer.db, want->destination, &state) == STATUS_OK)
-        active = begin_active(q, l->courier->owner, want->destination);
-    if (!active || active->owner != l->courier->owner)
-        return;
-    visit(l, active, want->messages, &leased);
+    if (active && active->owner == l->courier->owner)
+        visit(l, active, want->messages, &leased);
 }
 
 /* Nothing is to be had at a destination that was thought due. */
-static void note_idle(struct leasing *l, uint64_t destination, bool leased)
+static void note_idle(struct leasing *l, uint64_t destination, bool leased, int64_t next_due_ms)
 {
     int64_t due_ms = INT64_MAX;
-    /* What is out may come back at any time, and will say so itself. */
-    if (leased)
+    /* What is out may come back at any time, and will say so itself; what is due later will not. */
+    if (leased) {
+        if (next_due_ms < l->b->queue.revisit_ms)
+            l->b->queue.revisit_ms = next_due_ms;
         return;
+    }
     enum status_code status = destination_first_due(l->b->writer.db, destination, &due_ms);
     if (status == STATUS_OK && due_ms > l->b->queue.clock_ms)
         buf_append(&l->b->queue.stale, &destination, sizeof destination);
@@ -472,9 +471,10 @@ static bool begin_destination(struct leasing *l, const struct destination_state 
         return false;
     }
     if (visit(l, active, messages, &leased) == 0) {
+        int64_t next_due_ms = active->next_due_ms;
         vault_active_drop(q, active);
         if (l->status == STATUS_OK)
-            note_idle(l, state->id, leased);
+            note_idle(l, state->id, leased, next_due_ms);
         return false;
     }
     struct ipc_begun begun = {
@@ -519,6 +519,8 @@ static int64_t next_due(struct leasing *l)
         status = destination_next_due(db, i, q->clock_ms, &due_ms[1 + i]);
     if (l->status == STATUS_OK)
         l->status = status;
+    if (q->revisit_ms > q->clock_ms)
+        first_ms = q->revisit_ms;
     for (int i = 0; i < 3; i++)
         if (due_ms[i] < first_ms)
             first_ms = due_ms[i];
@@ -536,6 +538,11 @@ static int64_t next_due(struct leasing *l)
 
 static void lease_all(struct leasing *l, const struct ipc_lease_in *in)
 {
+    struct vault_queue *q = &l->b->queue;
+    if (q->revisit_ms <= q->clock_ms) {
+        q->fresh[0] = q->fresh[1] = (struct queue_place){0};
+        q->revisit_ms = INT64_MAX;
+    }
     lease_attention(l);
     for (size_t i = 0; i < in->wants_count && !is_full(l); i++)
         lease_want(l, &in->wants[i]);
@@ -660,6 +667,8 @@ void vault_serve_asks(struct vault_batch *b)
         serve(b, &asks[i]);
     buf_clear(&q->asks);
     arena_reset(&q->asking);
+    for (struct vault_courier *c = q->couriers; c; c = c->next)
+        c->new_here = false;
     b->numbers.leased = q->lease_count;
 }
 
@@ -741,7 +750,7 @@ static enum status_code resume_row(struct vault_batch *b, void *owner, const str
 
 /*
  * At once, not after the commit: the results that follow are about these rows. Should the batch
- * not happen, the courier is told so and says it again (settle_couriers).
+ * not happen, the courier is told so and says it again (drop_new_couriers).
  */
 void vault_resume(struct vault_batch *b, struct vault_ticket t, const struct ipc_resume_in *in)
 {

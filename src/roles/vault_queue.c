@@ -26,7 +26,7 @@ enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
     buf_init(&q->asks, ASKS_MAX * sizeof(struct vault_ask));
     buf_init(&q->held, HELD_MAX * sizeof(struct vault_held));
     buf_init(&q->stale, STALE_MAX * sizeof(uint64_t));
-    q->promised_ms = INT64_MAX;
+    q->promised_ms = q->revisit_ms = INT64_MAX;
     q->settings = (struct vault_settings){.lifetime_ms = LIMIT_QUEUE_LIFETIME_MS,
                                           .delay_notice_ms = LIMIT_QUEUE_DELAY_NOTICE_MS};
     struct queue_note note = {0};
@@ -194,14 +194,12 @@ static void settle_actives(struct vault_queue *q, bool committed)
 }
 
 /* What a courier said it holds was held against a batch that did not happen. */
-static void settle_couriers(struct vault_queue *q, bool committed)
+static void drop_new_couriers(struct vault_queue *q)
 {
     for (struct vault_courier *c = q->couriers, *next; c; c = next) {
         next = c->next;
-        if (c->new_here && !committed)
+        if (c->new_here)
             vault_courier_gone(q, c->owner);
-        else
-            c->new_here = false;
     }
 }
 
@@ -218,9 +216,9 @@ void vault_queue_settle(struct vault_batch *b, bool committed)
     if (q->any_ended)
         settle_actives(q, committed);
     q->any_ended = false;
-    settle_couriers(q, committed);
     q->wanted = 0;
     if (!committed) {
+        drop_new_couriers(q);
         vault_queue_forget(b);
         return;
     }

@@ -98,6 +98,7 @@ struct vault_queue {
     struct vault_courier *couriers;
 
     struct queue_place fresh[2]; /* destinations looked at: without, with trouble */
+    int64_t revisit_ms;          /* then a destination passed by, where all was out, has more */
     struct queue_place attention;
     int64_t promised_ms; /* couriers were told that nothing is due before */
 

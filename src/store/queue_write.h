@@ -183,10 +183,6 @@ MUST_USE enum status_code destination_settle(struct writer *w, uint64_t destinat
 void destination_scan(struct queue_scan *s, struct db *db, bool trouble, struct queue_place behind);
 bool destination_scan_next(struct queue_scan *s, struct destination_state *ret_state);
 
-/* STATUS_NOT_FOUND: there is none. */
-MUST_USE enum status_code destination_find(struct db *db, uint64_t destination,
-                                           struct destination_state *ret_state);
-
 /* It is due at that time at the latest, whatever trouble there was. */
 MUST_USE enum status_code destination_hurry(struct writer *w, uint64_t destination, int64_t due_ms,
                                             struct destination_state *ret_state);

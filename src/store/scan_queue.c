@@ -210,23 +210,6 @@ bool destination_scan_next(struct queue_scan *s, struct destination_state *ret_s
     return true;
 }
 
-enum status_code destination_find(struct db *db, uint64_t destination,
-                                  struct destination_state *ret_state)
-{
-    struct query *q = db_query(db, "SELECT id, trouble, due_ms FROM destination WHERE id = $id");
-    query_bind_int(q, "$id", (int64_t)destination);
-    enum status_code read = STATUS_NOT_FOUND;
-    if (query_next(q)) {
-        read = STATUS_OK;
-        *ret_state = (struct destination_state){
-            .id = destination,
-            .trouble = (uint32_t)query_int(q, 1),
-            .due_ms = query_is_null(q, 2) ? INT64_MAX : query_int(q, 2),
-        };
-    }
-    return row_status(query_end(q), read);
-}
-
 enum status_code destination_first_due(struct db *db, uint64_t destination, int64_t *ret_due_ms)
 {
     struct query *q = db_query(
