@@ -34,6 +34,7 @@ enum {
     CHUNKS_MAX = SIZE_MAX_OF_REPORT / LIMIT_CHUNK_SIZE + 1,
     BOUNDARY_SIZE = 2 + 2 * COURIER_REPORT_RANDOM_SIZE,
     DROP_WORDS_MAX = 600,
+    FRAME_SIZE = 8192, /* header and delimiters of a report */
 };
 
 struct courier_report {
@@ -47,9 +48,8 @@ struct courier_report {
     struct buf original; /* what came of it, its prefix first */
     struct ipc_accept_recipient plan;
     struct str drop_words;
-    struct ingest *ingest;
-    struct body_writer *writer;
-    struct ipc_chunk chunks[CHUNKS_MAX];
+    struct ipc_report report;
+    bool is_made;
 };
 
 /* ---- Is one due? ---- */
@@ -253,8 +253,6 @@ void courier_report_free(struct courier_report *r)
 {
     if (!r)
         return;
-    ingest_free(r->ingest);
-    body_writer_free(r->writer);
     buf_release(&r->original);
     arena_reset(&r->arena);
     free(r);
@@ -384,44 +382,92 @@ static struct str settle_original(struct courier_report *r)
 
 /* ---- The report ---- */
 
-static bool keep(struct courier_report *r, struct str octets)
+/* Made while it is composed; what is kept of it is copied, for reports may wait in numbers. */
+struct press {
+    struct ingest *ingest;
+    struct body_writer *writer;
+};
+
+static bool keep(struct press *p, struct str octets)
 {
-    ingest_write(r->ingest, octets);
-    return body_writer_write(r->writer, octets);
+    ingest_write(p->ingest, octets);
+    return body_writer_write(p->writer, octets);
 }
 
-static bool compose(struct courier_report *r)
+static bool compose(struct courier_report *r, struct press *p)
 {
     struct str part = settle_original(r);
     struct buf frame;
-    buf_init(&frame, DSN_SIZE_MAX(r->dsn.count) + 8192);
-    bool ok = dsn_begin(&frame, &r->dsn) && keep(r, buf_str(&frame)) && keep(r, part);
+    buf_init(&frame, DSN_SIZE_MAX(r->dsn.count) + FRAME_SIZE);
+    bool ok = dsn_begin(&frame, &r->dsn) && keep(p, buf_str(&frame)) && keep(p, part);
     buf_clear(&frame);
-    ok = ok && dsn_end(&frame, &r->dsn) && keep(r, buf_str(&frame));
+    ok = ok && dsn_end(&frame, &r->dsn) && keep(p, buf_str(&frame));
     buf_release(&frame);
-    return ok && body_writer_finish(r->writer);
+    return ok && body_writer_finish(p->writer);
+}
+
+static bool copy_text(struct arena *a, struct text *t)
+{
+    struct str copy;
+    bool ok = arena_dup(a, text_peek(*t), &copy);
+    if (ok)
+        *t = text_from(copy);
+    return ok;
+}
+
+static bool copy_chunks(struct courier_report *r, struct press *p, struct ipc_email *email)
+{
+    struct ipc_chunk *chunks = arena_alloc_array(&r->arena, CHUNKS_MAX, sizeof *chunks);
+    if (!chunks)
+        return false;
+    email->chunks = chunks;
+    email->chunks_count = new_email_chunks(p->writer, chunks, CHUNKS_MAX);
+    for (size_t i = 0; i < email->chunks_count; i++)
+        if (!arena_dup(&r->arena, chunks[i].hash, &chunks[i].hash) ||
+            !arena_dup(&r->arena, chunks[i].data, &chunks[i].data))
+            return false;
+    return true;
+}
+
+static bool copy_email(struct courier_report *r, struct press *p, const struct ingest_facts *facts,
+                       struct ipc_email *ret)
+{
+    new_email_describe(facts, ret);
+    return arena_dup(&r->arena, ret->structure, &ret->structure) &&
+           arena_dup(&r->arena, ret->signature, &ret->signature) &&
+           copy_text(&r->arena, &ret->message_id) && copy_text(&r->arena, &ret->in_reply_to) &&
+           copy_text(&r->arena, &ret->subject) && copy_chunks(r, p, ret);
+}
+
+static bool make(struct courier_report *r)
+{
+    struct ingest_facts facts;
+    struct press p = {ingest_new(), body_writer_new()};
+    r->report = (struct ipc_report){
+        .trace_id = r->dsn.id,
+        .about = r->dsn.trace_id,
+        .at_ms = r->dsn.now_ms,
+        .recipient = r->plan,
+    };
+    bool ok = p.ingest && p.writer && !r->original.failed && compose(r, &p) &&
+              ingest_finish(p.ingest, &facts) == STATUS_OK &&
+              copy_email(r, &p, &facts, &r->report.email);
+    r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0;
+    r->report.envelope.utf8 = dsn_needs_utf8(&r->dsn);
+    ingest_free(p.ingest);
+    body_writer_free(p.writer);
+    return ok;
 }
 
 enum status_code courier_report_finish(struct courier_report *r, struct ipc_report *ret_report)
 {
-    struct ingest_facts facts;
-    invariant(!courier_report_wants(r) || r->original.failed);
-    invariant(!r->ingest);
-    r->ingest = ingest_new();
-    r->writer = body_writer_new();
-    if (!r->ingest || !r->writer || r->original.failed || !compose(r) ||
-        ingest_finish(r->ingest, &facts) != STATUS_OK)
-        return STATUS_NO_MEMORY;
-    *ret_report = (struct ipc_report){
-        .trace_id = r->dsn.id,
-        .about = r->dsn.trace_id,
-        .at_ms = r->dsn.now_ms,
-        .envelope = {.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0,
-                     .utf8 = dsn_needs_utf8(&r->dsn)},
-        .recipient = r->plan,
-    };
-    new_email_describe(&facts, &ret_report->email);
-    ret_report->email.chunks = r->chunks;
-    ret_report->email.chunks_count = new_email_chunks(r->writer, r->chunks, CHUNKS_MAX);
+    if (!r->is_made) {
+        r->original_lost |= courier_report_wants(r);
+        if (!make(r))
+            return STATUS_NO_MEMORY;
+        r->is_made = true;
+        buf_release(&r->original);
+    }
+    *ret_report = r->report;
     return STATUS_OK;
 }

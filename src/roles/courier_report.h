@@ -98,13 +98,13 @@ struct str courier_report_drop_words(const struct courier_report *r);
 bool courier_report_wants(const struct courier_report *r);
 void courier_report_original(struct courier_report *r, struct str octets);
 
-/*
- * For where the original cannot be had (STATUS_NOT_FOUND from the vault): the report does without.
- * Else finishing waits for all that is wanted.
- */
+/* It cannot be had (the vault does not find it): the report does without. */
 void courier_report_original_lost(struct courier_report *r);
 
-/* STATUS_OK or STATUS_NO_MEMORY. Everything in ret_report is borrowed from r. */
+/*
+ * STATUS_OK or STATUS_NO_MEMORY (try again later). Everything in ret_report is borrowed from r. May
+ * be asked again, and gives the same. What is still wanted of the original then is done without.
+ */
 enum status_code courier_report_finish(struct courier_report *r,
                                        struct ipc_report *ret_report) MUST_USE;
 

@@ -205,6 +205,9 @@ static void expect_report(struct scene *s, struct str original, const char *cons
     assert_int_equal(courier_report_planned(r, &ann_is_here), REPORT_PLANNED);
     give_original(r, original, 7);
     assert_int_equal(courier_report_finish(r, &report), STATUS_OK);
+    struct str first = report.email.chunks[0].data;
+    assert_int_equal(courier_report_finish(r, &report), STATUS_OK);
+    assert_ptr_equal(report.email.chunks[0].data.ptr, first.ptr);
     unpack(&report, &out);
     for (; has && *has; has++)
         if (str_find(buf_str(&out), str_from_c(*has)) < 0)
