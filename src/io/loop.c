@@ -35,6 +35,15 @@ struct now loop_now(struct loop *l)
     return l->now;
 }
 
+int64_t loop_clock_us(const struct loop *l)
+{
+    struct timespec at;
+    if (l->clock)
+        return l->clock->mono_ms * 1000;
+    invariant(clock_gettime(CLOCK_MONOTONIC, &at) == 0);
+    return (int64_t)at.tv_sec * 1000000 + at.tv_nsec / 1000;
+}
+
 struct loop *loop_new(void)
 {
     struct loop *l = calloc(1, sizeof *l);

@@ -36,6 +36,9 @@ bool loop_turn(struct loop *l, bool wait);
 /* The time as it was when this turn began to call. */
 struct now loop_now(struct loop *l);
 
+/* The monotonic clock as it is now, for how long things take within a turn. */
+int64_t loop_clock_us(const struct loop *l);
+
 /*
  * For simulation: from now on the time is what *clock says, and stands still until its owner moves
  * it. Before any timer is made; clock outlives the loop.

@@ -13,8 +13,13 @@
 
 enum {
     PATH_SIZE = 4096,
-    /* The WAL is copied when it is this large, or when nobody wants anything. */
-    CHECKPOINT_SIZE = 8 * 1024 * 1024,
+    /*
+     * The WAL is copied when it is this large, or when nobody wants anything. Copying cannot be
+     * interrupted, so how much there is to copy is what bounds it: less where that took long.
+     */
+    CHECKPOINT_SIZE_MAX = 8 * 1024 * 1024,
+    CHECKPOINT_SIZE_MIN = 1024 * 1024,
+    CHECKPOINT_US = LIMIT_VAULT_TRANSACTION_MS * 1000,
     IDLE_MS = 500,
     /* A WAL that readers keep this large is worth a word. */
     STALLED_SIZE = 256 * 1024 * 1024,
@@ -31,6 +36,7 @@ struct vault {
     bool dead; /* the disk failed: nothing is answered any more */
     bool stopping;
     bool stalled;
+    uint64_t checkpoint_size;
 
     struct arena config_arena;
     struct account_mailbox *mailboxes; /* of a new account */
@@ -47,9 +53,15 @@ struct vault {
     struct vault_watch watches[PEERS_MAX]; /* of the mailrooms */
     bool change_lost;                      /* one of them is to be told so */
 
+    struct metric *longest_transaction, *longest_checkpoint;
     struct metric *commits, *failed, *messages, *recipients, *recognised, *put_off, *wal,
         *checkpoints, *syncs, *queued, *relayed, *deferred, *bounced, *waiting, *held, *leased;
 };
+
+static int64_t clock_us(void *context)
+{
+    return loop_clock_us(role_loop(((struct vault *)context)->role));
+}
 
 /* ---- The end -----------------------------------------------------------------------------------
  */
@@ -153,6 +165,7 @@ static void set_numbers(struct vault *v)
     metric_set(v->commits, n->commits);
     metric_set(v->syncs, n->commits + SYNCS_OF_CHECKPOINT * v->checkpoints->value);
     metric_set(v->failed, n->failed_batches);
+    metric_set(v->longest_transaction, n->longest_us);
     metric_set(v->messages, n->messages);
     metric_set(v->recipients, n->recipients);
     metric_set(v->recognised, n->recognised);
@@ -190,7 +203,7 @@ static void commit(void *context)
     else if (v->stopping)
         role_end(v->role);
     /* In a hook of its own, so that the replies leave first. */
-    if (vault_wal_size(v->batch) >= CHECKPOINT_SIZE && !v->stalled)
+    if (vault_wal_size(v->batch) >= v->checkpoint_size && !v->stalled)
         hook_queue(&v->checkpoint, loop);
     timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
 }
@@ -215,6 +228,17 @@ static void note_stall(struct vault *v, uint64_t left)
     v->stalled = stalled;
 }
 
+/* The next one has half as much to do, or by and by twice as much. */
+static void size_checkpoints(struct vault *v, int64_t took_us)
+{
+    if ((uint64_t)took_us > v->longest_checkpoint->value)
+        metric_set(v->longest_checkpoint, (uint64_t)took_us);
+    if (took_us > CHECKPOINT_US && v->checkpoint_size > CHECKPOINT_SIZE_MIN)
+        v->checkpoint_size /= 2;
+    else if (took_us < CHECKPOINT_US / 4 && v->checkpoint_size < CHECKPOINT_SIZE_MAX)
+        v->checkpoint_size *= 2;
+}
+
 static void checkpoint(void *context)
 {
     struct vault *v = context;
@@ -224,10 +248,12 @@ static void checkpoint(void *context)
         commit(v);
     if (v->dead)
         return;
+    int64_t began_us = clock_us(v);
     if (!vault_checkpoint(v->batch, &left)) {
         fail(v, "a checkpoint did not reach the disk; starting anew");
         return;
     }
+    size_checkpoints(v, clock_us(v) - began_us);
     metric_add(v->checkpoints, 1);
     note_stall(v, left);
     set_numbers(v);
@@ -423,6 +449,12 @@ static void make_metrics(struct vault *v)
                              "Long requests that waited for a later transaction.", NULL, NULL);
     v->checkpoints = metrics_get(m, METRIC_COUNTER, "postern_vault_checkpoints",
                                  "Checkpoints of the WAL.", NULL, NULL);
+    v->longest_transaction =
+        metrics_get(m, METRIC_GAUGE, "postern_vault_longest_transaction_microseconds",
+                    "The longest that a transaction kept others waiting.", NULL, NULL);
+    v->longest_checkpoint =
+        metrics_get(m, METRIC_GAUGE, "postern_vault_longest_checkpoint_microseconds",
+                    "The longest that a checkpoint kept others waiting.", NULL, NULL);
     v->wal = metrics_get(m, METRIC_GAUGE, "postern_vault_wal_bytes",
                          "Bytes of the WAL that are not copied yet.", NULL, NULL);
 }
@@ -453,6 +485,7 @@ static void *vault_create(struct role *role)
         return NULL;
     v->role = role;
     v->lock_fd = -1;
+    v->checkpoint_size = CHECKPOINT_SIZE_MAX;
     arena_init(&v->config_arena, CONFIG_ARENA_SIZE);
     hook_init(&v->commit, commit, v);
     hook_init(&v->checkpoint, checkpoint, v);
@@ -542,6 +575,7 @@ static enum status_code vault_prepare(void *state, const struct ipc_config_in *i
     if (status != STATUS_OK)
         return status;
     vault_batch_set(v->batch, &v->settings);
+    vault_batch_use_clock(v->batch, clock_us, v);
     vault_batch_at(v->batch, role_now(v->role));
     timer_set(&v->purge, role_now(v->role).mono_ms + PURGE_MS);
     return status;

@@ -48,6 +48,12 @@ enum status_code vault_batch_open(const char *path, const char *vfs, struct vaul
     return STATUS_OK;
 }
 
+void vault_batch_use_clock(struct vault_batch *b, int64_t (*clock_us)(void *context), void *context)
+{
+    b->budget.clock_us = clock_us;
+    b->budget.context = context;
+}
+
 void vault_batch_close(struct vault_batch *b)
 {
     if (!b)
@@ -119,6 +125,9 @@ bool vault_batch_begin(struct vault_batch *b, bool urgent)
 {
     if (b->failure != STATUS_OK)
         return false;
+    /* What nobody waits for may have opened the transaction long ago. */
+    if (!b->open || (urgent && !b->urgent))
+        vault_budget_begin(&b->budget);
     b->urgent = b->urgent || urgent;
     if (b->open)
         return true;
@@ -201,7 +210,8 @@ bool vault_batch_pending(const struct vault_batch *b)
 bool vault_batch_full(const struct vault_batch *b)
 {
     return b->replies.len >= REPLIES_FULL * sizeof(struct vault_reply) ||
-           b->changes.len >= CHANGES_FULL * sizeof(struct ipc_change);
+           b->changes.len >= CHANGES_FULL * sizeof(struct ipc_change) ||
+           (b->open && b->replies.len > 0 && vault_budget_is_spent(&b->budget));
 }
 
 bool vault_batch_lazy(const struct vault_batch *b)
@@ -249,6 +259,13 @@ static bool commit(struct vault_batch *b)
     return true;
 }
 
+static void note_length(struct vault_batch *b)
+{
+    uint64_t took_us = (uint64_t)vault_budget_since_us(&b->budget);
+    if (took_us > b->numbers.longest_us)
+        b->numbers.longest_us = took_us;
+}
+
 bool vault_batch_commit(struct vault_batch *b)
 {
     if (b->failure == STATUS_OK && (b->put_off || vault_has_lost(b)))
@@ -262,10 +279,11 @@ bool vault_batch_commit(struct vault_batch *b)
         undo(b, b->failure);
     else if (b->open)
         alive = commit(b);
+    if (b->open)
+        note_length(b);
     b->open = false;
     b->urgent = false;
     b->failure = STATUS_OK;
-    b->work = 0;
     if (alive)
         vault_serve_asks(b);
     b->gathering = false;

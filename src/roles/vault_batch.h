@@ -36,6 +36,13 @@ MUST_USE enum status_code vault_batch_open(const char *path, const char *vfs,
 void vault_batch_close(struct vault_batch *b);
 
 /*
+ * For the length of transactions: microseconds that never go back. Where there is none, only counts
+ * bound them.
+ */
+void vault_batch_use_clock(struct vault_batch *b, int64_t (*clock_us)(void *context),
+                           void *context);
+
+/*
  * What time it is: for the requests that follow, and for the leases that the next commit grants.
  * The queue's clock (store/queue_clock.h) starts with the first.
  */
@@ -235,6 +242,7 @@ struct vault_numbers {
     uint64_t waiting;        /* rows of the queue */
     uint64_t held;           /* those of them that are held */
     uint64_t leased;         /* those that couriers have */
+    uint64_t longest_us;     /* transaction, from the first request that somebody waited for */
 };
 
 const struct vault_numbers *vault_batch_numbers(const struct vault_batch *b);

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "roles/change.h"
 #include "roles/vault_batch.h"
+#include "roles/vault_budget.h"
 #include "roles/vault_queue.h"
 #include "store/write.h"
 
@@ -47,7 +48,7 @@ struct vault_batch {
     bool urgent;              /* somebody waits for it */
     enum status_code failure; /* the environment's; the transaction is doomed */
     unsigned careful;         /* batches left in which each accept can be undone by itself */
-    unsigned work;            /* entries changed in this transaction by long requests */
+    struct vault_budget budget;
 
     struct arena results; /* of this batch's replies */
     struct buf replies;   /* struct vault_reply */

@@ -24,7 +24,8 @@ static enum status_code select_slice(struct vault_batch *b, uint64_t mailbox,
                                      struct entry_slice *slice)
 {
     const struct uid_range *ranges = ranges_of(&b->results, list, count);
-    slice->cap = LIMIT_VAULT_SLICE;
+    unsigned rows = vault_budget_rows(&b->budget);
+    slice->cap = rows ? rows : 1; /* 0: there was no memory to put it off */
     slice->rows = arena_alloc_array(&b->results, slice->cap, sizeof *slice->rows);
     if (!slice->rows || !ranges)
         return STATUS_NO_MEMORY;
@@ -234,7 +235,7 @@ static enum status_code store_flags(struct flag_change *c, uint64_t actor,
     out->modseq = c->mailbox.modseq;
     if (status == STATUS_OK && c->first != 0)
         status = mailbox_touch(&b->writer, c->in->mailbox, &c->delta, &out->modseq);
-    b->work += (unsigned)slice.count;
+    vault_budget_used(&b->budget, slice.count);
     out->through = slice.through;
     out->conflicts = c->conflicts.ranges;
     out->conflicts_count = c->conflicts.count;
@@ -319,11 +320,12 @@ static enum status_code expunge(struct vault_batch *b, uint64_t actor,
         status = select_slice(b, in->mailbox, in->uids, in->uids_count, &slice);
     if (status == STATUS_OK && !uid_list_init(gone, &b->results, slice.count))
         status = STATUS_NO_MEMORY;
-    b->work += (unsigned)slice.count;
+    size_t seen = slice.count;
     if (in->only_deleted)
         keep_deleted(&slice);
     if (status == STATUS_OK)
         status = expunge_rows(b, mailbox, &slice, in->at_ms, gone, &out->modseq);
+    vault_budget_used(&b->budget, seen);
     out->through = slice.through;
     out->expunged = gone->ranges;
     out->expunged_count = gone->count;
@@ -423,7 +425,6 @@ static enum status_code copy(struct copying *c, uint64_t actor)
         status = access_to(b, actor, c->in->target, RIGHT_INSERT, &c->to);
     if (status == STATUS_OK)
         status = select_slice(b, c->in->mailbox, c->in->uids, c->in->uids_count, &c->slice);
-    b->work += (unsigned)c->slice.count * 2;
     c->copied = arena_alloc_array(&b->results, c->slice.count + 1, sizeof *c->copied);
     if (status == STATUS_OK &&
         (!c->copied || !uid_list_init(&c->gone, &b->results, c->slice.count)))
@@ -446,6 +447,7 @@ static void do_copy(struct vault_batch *b, struct vault_ticket t, uint64_t actor
         enum status_code status = vault_guard(b);
         if (status == STATUS_OK)
             status = vault_unguard(b, copy(&c, actor));
+        vault_budget_used(&b->budget, c.slice.count);
         if (status == STATUS_OK && c.slice.count > 0)
             tell(b, &c.to, CHANGE_NEW, c.modseq, c.first, c.first + (uint32_t)c.slice.count - 1);
         if (status == STATUS_OK)
@@ -469,85 +471,7 @@ void vault_put_off_free(struct put_off *p)
     free(p);
 }
 
-static bool copy_ranges(struct put_off *p, const struct ipc_range **ranges, size_t count)
-{
-    struct ipc_range *copy = arena_alloc_array(&p->arena, count ? count : 1, sizeof *copy);
-    for (size_t i = 0; copy && i < count; i++)
-        copy[i] = (*ranges)[i];
-    *ranges = copy;
-    return copy != NULL;
-}
-
-/* Long requests of one turn share its transaction until it has had enough. */
-static struct put_off *put_off(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
-                               uint8_t type)
-{
-    if (b->work < LIMIT_VAULT_SLICE && !b->put_off)
-        return NULL;
-    struct put_off *p = calloc(1, sizeof *p);
-    if (!p)
-        return NULL;
-    *p = (struct put_off){.ticket = t, .actor = actor, .type = type};
-    arena_init(&p->arena, 2UL * LIMIT_IPC_FRAME_SIZE);
-    return p;
-}
-
-static void queue_put_off(struct vault_batch *b, struct put_off *p)
-{
-    *b->put_off_end = p;
-    b->put_off_end = &p->next;
-    b->numbers.put_off++;
-}
-
-void vault_flags_store(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
-                       const struct ipc_flags_store_in *in)
-{
-    struct put_off *p = put_off(b, t, actor, IPC_FLAGS_STORE);
-    if (p) {
-        struct str keywords = {NULL, 0};
-        p->flags_store = *in;
-        if (copy_ranges(p, &p->flags_store.uids, in->uids_count) &&
-            arena_dup(&p->arena, text_peek(in->keywords), &keywords)) {
-            p->flags_store.keywords = text_from(keywords);
-            queue_put_off(b, p);
-            return;
-        }
-        vault_put_off_free(p);
-    }
-    do_flags_store(b, t, actor, in);
-}
-
-void vault_copy(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
-                const struct ipc_copy_in *in)
-{
-    struct put_off *p = put_off(b, t, actor, IPC_COPY);
-    if (p) {
-        p->copy = *in;
-        if (copy_ranges(p, &p->copy.uids, in->uids_count)) {
-            queue_put_off(b, p);
-            return;
-        }
-        vault_put_off_free(p);
-    }
-    do_copy(b, t, actor, in);
-}
-
-void vault_expunge(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
-                   const struct ipc_expunge_in *in)
-{
-    struct put_off *p = put_off(b, t, actor, IPC_EXPUNGE);
-    if (p) {
-        p->expunge = *in;
-        if (copy_ranges(p, &p->expunge.uids, in->uids_count)) {
-            queue_put_off(b, p);
-            return;
-        }
-        vault_put_off_free(p);
-    }
-    do_expunge(b, t, actor, in);
-}
-
-static void take_up(struct vault_batch *b, const struct put_off *p)
+static void do_long(struct vault_batch *b, const struct put_off *p)
 {
     switch (p->type) {
     case IPC_FLAGS_STORE:
@@ -562,14 +486,90 @@ static void take_up(struct vault_batch *b, const struct put_off *p)
     }
 }
 
+static bool dup_ranges(struct arena *a, const struct ipc_range **ranges, size_t count)
+{
+    struct ipc_range *copy = arena_alloc_array(a, count ? count : 1, sizeof *copy);
+    for (size_t i = 0; copy && i < count; i++)
+        copy[i] = (*ranges)[i];
+    *ranges = copy;
+    return copy != NULL;
+}
+
+/* What the request borrows becomes its own. */
+static bool keep_borrowed(struct put_off *p)
+{
+    struct str keywords = STR("");
+    switch (p->type) {
+    case IPC_FLAGS_STORE:
+        if (!arena_dup(&p->arena, text_peek(p->flags_store.keywords), &keywords))
+            return false;
+        p->flags_store.keywords = text_from(keywords);
+        return dup_ranges(&p->arena, &p->flags_store.uids, p->flags_store.uids_count);
+    case IPC_COPY:
+        return dup_ranges(&p->arena, &p->copy.uids, p->copy.uids_count);
+    default:
+        return dup_ranges(&p->arena, &p->expunge.uids, p->expunge.uids_count);
+    }
+}
+
+static bool put_off(struct vault_batch *b, const struct put_off *request)
+{
+    struct put_off *p = calloc(1, sizeof *p);
+    if (!p)
+        return false;
+    *p = *request;
+    arena_init(&p->arena, 2UL * LIMIT_IPC_FRAME_SIZE);
+    if (!keep_borrowed(p)) {
+        vault_put_off_free(p);
+        return false;
+    }
+    *b->put_off_end = p;
+    b->put_off_end = &p->next;
+    b->numbers.put_off++;
+    return true;
+}
+
+/* Long requests of one turn share its transaction until it has had enough. */
+static void take_long(struct vault_batch *b, const struct put_off *request)
+{
+    bool wait = b->put_off || (b->open && vault_budget_rows(&b->budget) == 0);
+    if (!wait || !put_off(b, request))
+        do_long(b, request);
+}
+
+void vault_flags_store(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
+                       const struct ipc_flags_store_in *in)
+{
+    take_long(b, &(struct put_off){
+                     .ticket = t, .actor = actor, .type = IPC_FLAGS_STORE, .flags_store = *in});
+}
+
+void vault_copy(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
+                const struct ipc_copy_in *in)
+{
+    take_long(b, &(struct put_off){.ticket = t, .actor = actor, .type = IPC_COPY, .copy = *in});
+}
+
+void vault_expunge(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
+                   const struct ipc_expunge_in *in)
+{
+    take_long(b,
+              &(struct put_off){.ticket = t, .actor = actor, .type = IPC_EXPUNGE, .expunge = *in});
+}
+
+static bool has_time(struct vault_batch *b)
+{
+    return !b->open || vault_budget_rows(&b->budget) > 0;
+}
+
 void vault_take_up(struct vault_batch *b)
 {
-    while (b->put_off && b->work < LIMIT_VAULT_SLICE && b->failure == STATUS_OK) {
+    while (b->put_off && b->failure == STATUS_OK && has_time(b)) {
         struct put_off *p = b->put_off;
         b->put_off = p->next;
         if (!b->put_off)
             b->put_off_end = &b->put_off;
-        take_up(b, p);
+        do_long(b, p);
         vault_put_off_free(p);
     }
 }

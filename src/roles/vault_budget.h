@@ -1,0 +1,38 @@
+#ifndef POSTERN_ROLES_VAULT_BUDGET_H
+#define POSTERN_ROLES_VAULT_BUDGET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * How much a transaction may still do before it holds everybody else up too long
+ * (LIMIT_VAULT_TRANSACTION_MS, half of which is left to the commit and its sync). Long requests ask
+ * before they choose how many messages they change; what those took, as measured, says how many
+ * the next may. Where there is no clock only LIMIT_VAULT_SLICE counts.
+ */
+struct vault_budget {
+    int64_t (*clock_us)(void *context); /* NULL: none; any beginning, never back */
+    void *context;
+    int64_t began_us;   /* the transaction */
+    int64_t request_us; /* the long request that asked last */
+    int64_t row_ns;     /* what one message of a long request takes; 0: not known yet */
+    unsigned rows;      /* changed in this transaction */
+};
+
+/* A transaction begins. */
+void vault_budget_begin(struct vault_budget *b);
+
+/* Messages that a long request may change now; 0: it has to wait for the next transaction. */
+unsigned vault_budget_rows(struct vault_budget *b);
+
+/* It has changed so many. */
+void vault_budget_used(struct vault_budget *b, size_t rows);
+
+/* How long the transaction has taken until now; 0 without a clock. */
+int64_t vault_budget_since_us(const struct vault_budget *b);
+
+/* The time is up, whatever was done in it. */
+bool vault_budget_is_spent(const struct vault_budget *b);
+
+#endif
