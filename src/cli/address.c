@@ -199,8 +199,9 @@ enum cli_exit run_address_add(struct cli *cli)
 /* ---- Aliases
  * ------------------------------------------------------------------------------------------- */
 
-/* Until Postern sends mail out, a target must be here. */
-static enum cli_exit read_targets(struct cli *cli, struct db *db, struct str *targets)
+/* Where no mail leaves, a target must be here. */
+static enum cli_exit read_targets(struct cli *cli, struct db *db, bool outbound,
+                                  struct str *targets)
 {
     for (size_t i = 1; i < cli->arg_count; i++) {
         struct cli_address target;
@@ -209,11 +210,11 @@ static enum cli_exit read_targets(struct cli *cli, struct db *db, struct str *ta
         if (code != CLI_OK)
             return code;
         enum status_code status = directory_domain(db, target.domain, &cli->arena, &domain);
-        if (status == STATUS_NOT_FOUND)
+        if (status == STATUS_NOT_FOUND && !outbound)
             return cli_fail(cli, CLI_FAILED,
-                            "%s is in no domain of this server, and it sends no mail out yet",
+                            "%s is in no domain of this server, and it sends no mail out",
                             cli->args[i]);
-        if (status != STATUS_OK)
+        if (status != STATUS_OK && status != STATUS_NOT_FOUND)
             return cli_fail_status(cli, status, NULL);
         targets[i - 1] = target.whole;
     }
@@ -254,7 +255,7 @@ static enum cli_exit put_alias(struct cli *cli, bool is_new)
     if (code == CLI_OK)
         code = check_alias(cli, db, &alias, is_new);
     if (code == CLI_OK)
-        code = read_targets(cli, db, targets);
+        code = read_targets(cli, db, config.outbound.enabled, targets);
     db_close(db);
     if (code == CLI_OK)
         code = cli_server_open(cli, &config, &server);
