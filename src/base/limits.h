@@ -65,6 +65,15 @@
 #define LIMIT_SMTP_REPLY_SIZE  (16 * 1024)
 #define LIMIT_SMTP_REPLY_LINES 200
 
+/*
+ * A message on its way out, up to its last octet: that long, and for each recipient, and for its
+ * size at the slowest rate (octets a second). A server that does everything at the last moment
+ * holds a connection no longer: it is given up, and tried later.
+ */
+#define LIMIT_SMTP_SEND_MS           (30 * 60 * 1000)
+#define LIMIT_SMTP_SEND_RECIPIENT_MS (10 * 1000)
+#define LIMIT_SMTP_SEND_RATE_MIN     1000
+
 /* ---- Connections -------------------------------------------------------------------------- */
 
 /* Open connections of one listener kind from one IPv4 address or IPv6 /64: 421 4.7.0, close. */

@@ -285,9 +285,11 @@ static void advance(struct smtp_client *c)
 {
     while (c->sweep.on && !c->event_ready && c->sweep.next < c->message.given->recipient_count) {
         uint32_t index = c->sweep.next++;
-        if (c->message.fates[index] == FATE_TOLD)
+        uint8_t *fate = c->message.fates ? &c->message.fates[index] : NULL;
+        if (fate && *fate == FATE_TOLD)
             continue;
-        c->message.fates[index] = FATE_TOLD;
+        if (fate) /* else there was no memory for them, and nobody was told anything */
+            *fate = FATE_TOLD;
         c->event.recipient =
             (struct smtp_client_result){index, c->sweep.verdict, c->sweep.stage, c->sweep.reply};
         client_tell(c, SMTP_CLIENT_EVENT_RECIPIENT);
@@ -428,7 +430,11 @@ int64_t smtp_client_deadline(const struct smtp_client *c)
     if (c->state == CLIENT_MESSAGE && !client_is_reply_due(&c->message) &&
         str_empty(smtp_client_output(c)))
         return NEVER_MS; /* the owner has to give more of the body */
-    return c->active_ms + timeouts[client_stage(c)];
+    enum smtp_client_stage stage = client_stage(c);
+    int64_t deadline_ms = c->active_ms + timeouts[stage];
+    /* Behind the message's end it may have been taken: then all the patience there is. */
+    bool bounded = c->state == CLIENT_MESSAGE && stage != SMTP_CLIENT_END;
+    return bounded && c->message.given_up_ms < deadline_ms ? c->message.given_up_ms : deadline_ms;
 }
 
 void smtp_client_tick(struct smtp_client *c, struct now now)

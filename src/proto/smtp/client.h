@@ -29,7 +29,9 @@
  *     arm a timer for smtp_client_deadline(c); when it fires smtp_client_tick(c, now), and again
  *
  * Input stops at each event: the rest is offered again when the events are pulled and questions
- * answered. Output is bounded: recipients and body go into it as it is taken.
+ * answered. Output is bounded: recipients and body go into it as it is taken. Any call may bring
+ * events, output and a new deadline. What was read is offered before smtp_client_peer_gone is
+ * called: it may be the reply that tells what became of a message.
  *
  * Strings in an event are borrowed from the engine. They live until the owner calls a function of
  * this engine other than smtp_client_next, _output, _abilities or _deadline, and until the
@@ -47,7 +49,10 @@ enum smtp_client_tls {
     SMTP_CLIENT_TLS_ALREADY   /* the connection was born under TLS */
 };
 
-/* Milliseconds of silence at each stage before the connection is given up. */
+/*
+ * Milliseconds of silence at each stage before the connection is given up. (A message as a whole is
+ * bounded too: LIMIT_SMTP_SEND_MS.)
+ */
 struct smtp_client_timeouts {
     uint32_t greeting_ms;
     uint32_t hello_ms;    /* EHLO, HELO, LHLO */

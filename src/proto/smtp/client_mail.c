@@ -49,7 +49,12 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
     invariant((c->state == CLIENT_READY || closed) && !c->message.given);
     invariant(!c->event_ready && !c->event_done && message->recipient_count > 0);
     c->active_ms = now.mono_ms;
-    c->message = (struct client_message){.given = message};
+    c->message = (struct client_message){
+        .given = message,
+        .given_up_ms = now.mono_ms + LIMIT_SMTP_SEND_MS +
+                       (int64_t)message->recipient_count * LIMIT_SMTP_SEND_RECIPIENT_MS +
+                       (int64_t)(message->size / LIMIT_SMTP_SEND_RATE_MIN * 1000),
+    };
     c->sweep = (struct client_sweep){0};
     c->message.fates = calloc(message->recipient_count, 1);
     if (!closed)
@@ -158,7 +163,8 @@ void client_continue_message(struct smtp_client *c)
     continue_envelope(c);
     client_continue_body(c);
     bool over = c->state == CLIENT_CLOSED || !client_is_reply_due(&c->message);
-    if (c->message.phase == PHASE_DEAD && over && !c->event_ready)
+    bool told = !c->sweep.on || c->sweep.next == c->message.given->recipient_count;
+    if (c->message.phase == PHASE_DEAD && over && told && !c->event_ready)
         end_message(c);
 }
 

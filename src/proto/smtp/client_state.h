@@ -58,6 +58,7 @@ struct client_message {
     uint32_t chunks_due; /* but the last one */
     uint32_t end_due;    /* replies to the final dot or BDAT LAST */
     uint64_t end_at;     /* out_total behind the last octet of the message */
+    int64_t given_up_ms; /* when it has taken too long in all */
 };
 
 struct client_body {

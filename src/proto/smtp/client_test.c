@@ -486,6 +486,34 @@ static void patience_ends_with_a_peer_that_trickles(void **state)
     smtp_client_free(c);
 }
 
+/* A server that answers each command just in time keeps a message no longer than others do. */
+static void a_message_ends_whatever_the_peer_does(void **state)
+{
+    (void)state;
+    static struct smtp_client_recipient many[200];
+    for (size_t i = 0; i < 200; i++)
+        many[i].path = STR("b@y.test");
+    struct smtp_client_settings s = plain;
+    s.timeouts = smtp_client_timeouts_default;
+    struct smtp_client *c = begin(&s, "250 mx\r\n");
+    struct smtp_client_message m = {.recipients = many, .recipient_count = 200, .size = 1000000};
+    struct now then = now;
+    struct smtp_client_event e;
+    smtp_client_send(c, &m, then);
+    while (!smtp_client_next(c, &e)) {
+        smtp_client_output_done(c, smtp_client_output(c).len, then);
+        then.mono_ms = smtp_client_deadline(c) - 1;
+        smtp_client_input(c, STR("250 ok\r\n"), then);
+        then.mono_ms++;
+        smtp_client_tick(c, then);
+    }
+    assert_int_equal(e.kind, SMTP_CLIENT_EVENT_RECIPIENT);
+    assert_int_equal(e.recipient.verdict, SMTP_CLIENT_LATER);
+    assert_int_equal(e.recipient.reply.detail, 2);
+    assert_int_equal(then.mono_ms - now.mono_ms, (30 * 60 + 200 * 10 + 1000) * 1000);
+    smtp_client_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -498,6 +526,7 @@ int main(void)
         cmocka_unit_test(a_thousand_recipients_go_out_in_bounded_output),
         cmocka_unit_test(a_closed_engine_still_takes_a_message),
         cmocka_unit_test(patience_ends_with_a_peer_that_trickles),
+        cmocka_unit_test(a_message_ends_whatever_the_peer_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
