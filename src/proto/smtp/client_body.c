@@ -261,7 +261,9 @@ void client_hear_end(struct smtp_client *c)
 {
     struct client_message *m = &c->message;
     struct smtp_client_reply reply = client_reply(c);
-    if (c->out_total - c->out.len < m->end_at) { /* an answer before the question */
+    /* A chunk may be refused when it is announced: its octets follow, and are thrown away. */
+    bool early = c->out_total - c->out.len < m->end_at;
+    if (early && !(m->chunked && c->reader.code >= 400)) {
         client_hear_early(c);
         return;
     }

@@ -5,8 +5,8 @@
 #include "proto/smtp/params.h"
 
 enum {
-    ENVID_SIZE = 100, /* RFC 3461 §4.4 */
-    ORCPT_SIZE = 500, /* RFC 3461 §4.2 */
+    ENVID_SIZE = 100 - 6, /* RFC 3461 §4.4: with "ENVID=" */
+    ORCPT_SIZE = 500 - 6, /* RFC 3461 §4.2: with "ORCPT=" */
     BY_MAX_S = 999999999
 };
 
