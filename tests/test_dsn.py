@@ -16,9 +16,16 @@ HOSTILE = (b"550-5.1.1 one\x01\x1b[2J\r\n550-5.1.1 \xff\xfe\xc3\x28\r\n550-5.1.1
            b"550 5.1.1 Action: delivered; X-Injected: yes " + b"w" * 300 + b"\r\n")
 
 
+def inner(lab):
+    """A mail store of somebody else's, reached by LMTP."""
+    lab.inner = lab.address()
+    return (f"route inner {{\n    domains inner.test\n    to {lab.inner}:{lab.port}\n"
+            "    protocol lmtp\n    tls no\n}\n")
+
+
 @pytest.fixture(scope="module")
 def lab():
-    with relay.Lab() as lab:
+    with relay.Lab(extra=inner) as lab:
         yield lab
 
 
@@ -138,3 +145,40 @@ def test_other_letters_have_types_of_their_own(lab):
         assert fields["Final-Recipient"] == f"utf-8; nobody-jürgen@{domain}"
         assert "Subject: Grüße".encode() in report.as_bytes()
         assert "Grüße" in list(report.iter_parts())[0].get_content()
+
+
+def test_a_thousand_long_refusals_are_told_in_one_report(lab):
+    """One commit ends all of them, however much the other server had to say about each."""
+    names = [f"nobody{n}" for n in range(1000)]
+
+    def refuse(session, argument):
+        return f"550 5.1.1 {relay.wire.text(960).decode().replace(chr(13) + chr(10), '')[:960]}"
+
+    with lab.peer(script={"rcpt": refuse}) as host:
+        domain = lab.domain(host)
+        sent = lab.send(*(f"{name}@{domain}" for name in names))
+        report = lab.wait_for_report(sent)
+        assert len(report.recipients) == len(names)
+        assert {fields["Status"] for fields in report.recipients} == {"5.1.1"}
+        lab.wait_gone(sent)
+        assert len(lab.reports(sent)) == 1
+
+
+def test_what_an_lmtp_server_took_is_delivered(lab):
+    """RFC 3461 §5.2.3: behind LMTP there is no further way."""
+    with lab.peer(host=lab.inner, is_lmtp=True, extensions=PLAIN) as host:
+        sent = lab.send("bob@inner.test", rcpt_args="NOTIFY=SUCCESS")
+        fields = lab.wait_for_report(sent).recipient("bob@inner.test")
+        assert fields["Action"] == "delivered" and fields["Status"].startswith("2.")
+        assert host.messages[0].recipients == ["bob@inner.test"]
+
+
+def test_one_of_several_fails_and_is_told_of_alone(lab):
+    with refusing(lab) as host:
+        domain = lab.domain(host)
+        sent = lab.send(f"bob@{domain}", f"nobody@{domain}", f"cyd@{domain}")
+        report = lab.wait_for_report(sent)
+        assert [fields["Final-Recipient"] for fields in report.recipients] == \
+            [f"rfc822; nobody@{domain}"]
+        host.wait_for_messages(1)
+        assert host.messages[0].recipients == [f"bob@{domain}", f"cyd@{domain}"]

@@ -7,7 +7,7 @@
 #include "io/random.h"
 #include "roles/courier_destination.h"
 
-enum { JOB_BUDGET = 4 * LIMIT_IPC_FRAME_SIZE };
+enum { JOB_BUDGET = 4 * LIMIT_IPC_FRAME_SIZE, WORDS_SIZE_OF_JOB = LIMIT_IPC_FRAME_SIZE / 8 };
 
 /* ---- Copies -------------------------------------------------------------------------------- */
 
@@ -97,9 +97,14 @@ static void decide_retry(struct courier *c, const struct ipc_job_recipient *r,
         outcome->retry_ms = in_ms;
 }
 
-static struct str shortened(struct str s)
+/*
+ * The outcomes of a job go in one frame, with the report they cause: a server that answers a
+ * thousand recipients at length must not make one that no vault takes.
+ */
+static struct str shortened(const struct courier_job *job, struct str s)
 {
-    return str_sub(s, 0, LIMIT_QUEUE_WORDS_SIZE);
+    size_t share = WORDS_SIZE_OF_JOB / job->job.recipients_count;
+    return str_sub(s, 0, share < LIMIT_QUEUE_WORDS_SIZE ? share : LIMIT_QUEUE_WORDS_SIZE);
 }
 
 static void count(struct courier *c, const struct ipc_outcome *outcome)
@@ -128,7 +133,7 @@ void courier_job_end(struct courier *c, struct courier_job *job, size_t recipien
                               .outcome = fate->outcome,
                               .retry_ms = fate->retry_ms,
                               .status = fate->status,
-                              .words = text_from(shortened(text_peek(fate->words))),
+                              .words = text_from(shortened(job, text_peek(fate->words))),
                               .remote = fate->remote,
                               .tls = fate->tls,
                               .destination = fate->destination};

@@ -16,7 +16,7 @@ enum {
     WANTS_MAX = 512,
     /* Of one call with outcomes. */
     OUTCOMES_MAX = 2000,
-    OUTCOMES_SIZE = 1024 * 1024,
+    OUTCOMES_SIZE = LIMIT_IPC_FRAME_SIZE / 4, /* before the last job, which may be large */
     ARRIVALS_MAX = 512,
     OUTCOME_SIZE = 300, /* about, besides its words */
     CALL_BUDGET = 8 * 1024 * 1024,
