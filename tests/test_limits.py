@@ -402,6 +402,8 @@ def test_a_certificate_whose_key_is_not_there_yet_is_not_taken(serve):
     (server.config.parent / "key.pem").write_bytes(key)
     server.process.send_signal(signal.SIGHUP)
     server.wait_for_event("certificate-unusable")
+    server.wait_for_event("not-reloaded")
+    assert not server.events("reloaded")
     assert serial_of(server) == old
     (server.config.parent / "key.pem").write_bytes(new_key)
     server.process.send_signal(signal.SIGHUP)
@@ -440,3 +442,18 @@ def test_a_stop_says_goodbye_and_waits_for_nobody(serve):
         assert idle.reply().startswith("421 4.3.2")
         assert imap.sock.recv(1000).startswith(b"* BYE")
         assert time.monotonic() - begun < 5
+
+
+# ---- The greeting --------------------------------------------------------------------------------
+
+
+def test_who_talks_before_a_greeting_that_is_held_back_is_refused(serve):
+    server = serve("greeting-delay 1s")
+    begun = time.monotonic()
+    with socket.create_connection(server.address("smtp"), 20) as hasty:
+        hasty.sendall(b"EHLO bot.elsewhere.test\r\n")
+        assert hasty.makefile("rb").read().startswith(b"554 5.5.1 ")
+    with connect(server) as patient:  # reads the greeting first
+        assert time.monotonic() - begun >= 1
+        patient.greet()
+        assert patient.message(wire.message()[0], [ALICE]).startswith("250")

@@ -101,6 +101,19 @@ def test_a_role_that_is_killed_comes_back_and_the_others_go_on(server, role):
         assert again.ehlo("client.test")[0] == 250
 
 
+@pytest.mark.parametrize("role", ["vault", "keeper", "mailroom", "courier", "edge"])
+def test_a_role_that_does_not_answer_any_more_is_started_anew(tmp_path, role):
+    with serve.Serve(tmp_path / "server", "limits {\n role-silence 1s\n}\n",
+                     listeners=("mx",)) as server:
+        pid = server.pid_of(role)
+        os.kill(pid, signal.SIGSTOP)
+        server.wait_for_log(rf'event=child-killed child={role} .*"does not answer any more"')
+        server.wait_for_log(rf"event=child-ready child={role} ")
+        assert server.pid_of(role) != pid
+        with smtp(server) as client:
+            assert client.ehlo("client.test")[0] == 250
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_cleanly_and_leaves_no_process(server, number):
     pids = [server.pid_of(role) for role in ("vault", "keeper", "mailroom", "courier", "edge")]

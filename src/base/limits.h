@@ -85,6 +85,9 @@
 /* Connections of one edge; more wait in the kernel's backlog. */
 #define LIMIT_CONNECTIONS 20000
 
+/* A role that has not answered the warden for this long hangs: it is ended and started anew. */
+#define LIMIT_ROLE_SILENCE_MS (60 * 1000)
+
 /*
  * Accounts of which the vault notes that a mailroom's sessions watch them: a mailroom that was
  * taken over cannot fill its memory. More, and that mailroom is told of every change.

@@ -148,6 +148,8 @@ struct config_limits {
     uint64_t errors;
     uint64_t unknown_recipients;
     uint64_t tarpit_ms;
+    uint64_t greeting_delay_ms;
+    uint64_t role_silence_ms;
     uint64_t transactions;
     uint64_t body_rate_min; /* octets a second */
     uint64_t body_grace_ms;

@@ -186,9 +186,7 @@ static void edge_reconfigure(void *state, const struct ipc_config_in *config)
     struct edge_settings *settings = edge_settings_new(edge, config, &diag);
     edge->reload_refused = !settings || loses_a_certificate(edge->settings, settings);
     if (edge->reload_refused) {
-        log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "reload-failed",
-                  settings ? "a certificate cannot be used: the old configuration stays"
-                           : diag.words);
+        role_refuse_reload(edge->role, settings ? "a certificate cannot be used" : diag.words);
         edge_settings_drop(settings);
         return;
     }

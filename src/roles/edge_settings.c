@@ -26,7 +26,7 @@ static enum smtp_listener_kind smtp_kind(enum listen_kind kind)
     }
 }
 
-static struct smtp_limits smtp_limits_of(const struct config_limits *c)
+static struct smtp_limits smtp_limits_of(const struct config_limits *c, enum listen_kind kind)
 {
     struct smtp_limits limits = smtp_limits_default;
     limits.message_size = c->message_size;
@@ -36,6 +36,7 @@ static struct smtp_limits smtp_limits_of(const struct config_limits *c)
     limits.auth_failures = (uint32_t)c->login_failures;
     limits.unknown_recipients = (uint32_t)c->unknown_recipients;
     limits.tarpit_ms = (uint32_t)c->tarpit_ms;
+    limits.greeting_delay_ms = kind == LISTEN_MX ? (uint32_t)c->greeting_delay_ms : 0;
     limits.idle_ms = (uint32_t)c->smtp_idle_ms;
     limits.body_rate_min = (uint32_t)c->body_rate_min;
     limits.body_grace_ms = (uint32_t)c->body_grace_ms;
@@ -56,7 +57,7 @@ static void fill_service(const struct edge_settings *s, const struct config_list
         .auth_mechanisms = edge_login_mechanisms(true),
         .outbound = s->config.outbound.enabled,
         .normalise_line_ends = l->normalise_line_ends,
-        .limits = smtp_limits_of(&s->config.limits),
+        .limits = smtp_limits_of(&s->config.limits, l->kind),
     };
     service->imap = (struct imap_config){
         .host_name = s->hostname,

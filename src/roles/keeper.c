@@ -245,8 +245,7 @@ static void keeper_reconfigure(void *state, const struct ipc_config_in *config)
 {
     struct keeper *k = state;
     if (use_config(k, config->text) != STATUS_OK)
-        log_event(role_log(k->role), role_now(k->role), LOG_ERROR, "reload-failed",
-                  "the configuration cannot be used");
+        role_refuse_reload(k->role, "the configuration cannot be used");
     keeper_sift_route_secrets(k);
 }
 

@@ -180,6 +180,13 @@ static void on_peer(void *context, struct channel *from, const struct ipc_peer_i
         role->plan->peer_up(role->state, peer, in->index, link_channel(p->link));
 }
 
+void role_refuse_reload(struct role *role, const char *why)
+{
+    log_event(role->log, role_now(role), LOG_ERROR, "reload-failed", why);
+    ipc_reload_refused_note(link_channel(role->warden),
+                            &(struct ipc_reload_refused_in){.why = str_from_c(why)});
+}
+
 void role_reply_metrics(struct role *role, struct channel *from, uint32_t id)
 {
     struct buf text;
@@ -319,6 +326,12 @@ static void warden_ended(void *owner, enum status_code why, const char *words)
         fail(role, "warden-gone", words);
 }
 
+static void on_ping(void *context, struct channel *from, uint32_t id)
+{
+    (void)context;
+    ipc_ping_reply(from, id, &(struct ipc_ping_out){.status = STATUS_OK});
+}
+
 static const struct ipc_handlers warden_handlers = {
     .config = on_config,
     .peer = on_peer,
@@ -327,6 +340,7 @@ static const struct ipc_handlers warden_handlers = {
     .sign_channel = on_sign_channel,
     .route_secret = on_route_secret,
     .stop = on_stop,
+    .ping = on_ping,
 };
 
 /* ---- Life ---------------------------------------------------------------------------------- */

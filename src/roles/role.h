@@ -70,6 +70,9 @@ bool role_has_ended(const struct role *role);
 /* The role has finished; the process ends when this turn does. */
 void role_end(struct role *role);
 
+/* From inside reconfigure: the new configuration cannot be used, the old one stays. */
+void role_refuse_reload(struct role *role, const char *why);
+
 /* What the handler of a metrics call does, in every role that has one. */
 void role_reply_metrics(struct role *role, struct channel *from, uint32_t id);
 

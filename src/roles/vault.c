@@ -587,8 +587,7 @@ static void vault_reconfigure(void *state, const struct ipc_config_in *in)
     struct config config = {0};
     enum status_code status = read_config(v, in->text, &config);
     if (status != STATUS_OK)
-        log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "configuration-unreadable",
-                  status_name(status));
+        role_refuse_reload(v->role, status_name(status));
 }
 
 static void vault_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)

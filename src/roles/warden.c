@@ -93,7 +93,10 @@ static enum status_code try_reload(struct warden *w, struct buf *words)
 
 void warden_reloaded(struct warden *w)
 {
-    log_plain(w, LOG_INFO, "reloaded", "configuration and certificates");
+    if (w->reload_refused)
+        log_plain(w, LOG_ERROR, "not-reloaded", "a role kept its old configuration");
+    else
+        log_plain(w, LOG_INFO, "reloaded", "configuration and certificates");
     warden_notify("READY=1", loop_now(w->loop));
 }
 

@@ -16,7 +16,8 @@ enum {
     RESTART_MAX_MS = 5000,
     STOP_MS = 10 * 1000,    /* for finishing what is at hand */
     STOP_NOW_MS = 3 * 1000, /* and for ending at once */
-    READY_MS = 60 * 1000    /* opening the database after a crash may take its time */
+    READY_MS = 60 * 1000,   /* opening the database after a crash may take its time */
+    PINGS = 6               /* questions in the time that a role may be silent */
 };
 
 /* Who talks to whom; the first of the two asks. */
@@ -202,6 +203,7 @@ static void reload_go_on(struct warden *w)
 void children_reconfigure(struct warden *w)
 {
     w->reload = RELOAD_OF_KEEPER;
+    w->reload_refused = false;
     for (size_t i = 0; i < w->child_count; i++)
         if (w->children[i].role == ROLE_KEEPER)
             reconfigure(&w->children[i]);
@@ -234,6 +236,49 @@ static void start_those_who_waited(struct warden *w)
             child_start(&w->children[i]);
 }
 
+/* ---- Whether it still answers -----------------------------------------------------------------
+ */
+
+static void ping_later(struct child *c)
+{
+    int64_t silence_ms = (int64_t)c->warden->settings->config.limits.role_silence_ms;
+    c->pinged = false;
+    timer_set(&c->timer, loop_now(c->warden->loop).mono_ms + silence_ms / PINGS);
+}
+
+static void on_pong(void *context, enum status_code status, const struct ipc_ping_out *out)
+{
+    struct child *c = context;
+    (void)out;
+    if (status == STATUS_OK && !c->told_to_stop)
+        ping_later(c);
+}
+
+/* A channel that is too full for the question is not read: that is no answer either. */
+static void ping(struct child *c)
+{
+    uint64_t silence_ms = c->warden->settings->config.limits.role_silence_ms;
+    if (c->pinged) {
+        log_child(c, LOG_ERROR, "child-killed", "does not answer any more");
+        kill(c->pid, SIGKILL);
+        return;
+    }
+    c->pinged = true;
+    ipc_ping_call(link_channel(c->link), on_pong, c);
+    timer_set(&c->timer, loop_now(c->warden->loop).mono_ms + (int64_t)silence_ms);
+}
+
+/* ---- Getting ready -------------------------------------------------------------------------- */
+
+static void on_reload_refused(void *context, struct channel *from,
+                              const struct ipc_reload_refused_in *in)
+{
+    struct child *c = context;
+    (void)from;
+    (void)in; /* the role has logged why */
+    c->warden->reload_refused = true;
+}
+
 static void on_ready(void *context, struct channel *from)
 {
     struct child *c = context;
@@ -246,7 +291,7 @@ static void on_ready(void *context, struct channel *from)
     if (c->ready)
         return;
     c->ready = true;
-    timer_set(&c->timer, NEVER_MS);
+    ping_later(c);
     log_child(c, LOG_INFO, "child-ready", NULL);
     introduce_to_all(c);
     if (c->role == ROLE_EDGE && w->announced)
@@ -288,8 +333,8 @@ static void on_peer_broken(void *context, struct channel *from, const struct ipc
         kill(c->pid, SIGKILL);
 }
 
-static const struct ipc_handlers child_handlers = {.ready = on_ready,
-                                                   .peer_broken = on_peer_broken};
+static const struct ipc_handlers child_handlers = {
+    .ready = on_ready, .reload_refused = on_reload_refused, .peer_broken = on_peer_broken};
 
 /* A child that has broken the channel to us is of no use any more. */
 static void link_ended(void *owner, enum status_code why, const char *words)
@@ -348,6 +393,10 @@ static void timer_expired(void *context)
         c->failures = 1;
         ipc_stop_note(link_channel(c->link), &(struct ipc_stop_in){.now = true});
         timer_set(&c->timer, loop_now(c->warden->loop).mono_ms + STOP_NOW_MS);
+        return;
+    }
+    if (c->ready && !c->told_to_stop) {
+        ping(c);
         return;
     }
     log_child(c, LOG_ERROR, "child-killed", c->told_to_stop ? "did not stop" : "did not get ready");

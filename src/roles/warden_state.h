@@ -29,6 +29,7 @@ struct child {
     bool ready;
     bool reloading; /* has been sent a new configuration, and has not said that it has it */
     bool told_to_stop;
+    bool pinged; /* and has not answered */
     unsigned failures; /* in a row, each soon after its start */
     int64_t started_ms;
     struct timer timer; /* its next start, or the end of patience with its stop */
@@ -49,6 +50,7 @@ struct warden {
     size_t child_count;
     bool announced; /* everything has been ready once */
     enum { RELOAD_NONE, RELOAD_OF_KEEPER, RELOAD_OF_OTHERS } reload;
+    bool reload_refused; /* by a role */
     bool stopping;
     bool failed;
 
