@@ -103,7 +103,7 @@ static void put_cell(struct buf *out, enum listing_kind kind, const json_t *valu
     switch (kind) {
     case LISTING_WORDS:
     case LISTING_TIME:
-        buf_append_str(out, json_is_string(value)
+        buf_append_str(out, json_string_length(value) > 0
                                 ? str_make(json_string_value(value), json_string_length(value))
                                 : STR("-"));
         break;

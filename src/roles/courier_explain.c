@@ -88,8 +88,9 @@ static void say_host(struct courier_explanation *e, const struct route_host *hos
         say(e, "server", "%.*s", STR_ARG(host->unix_path));
         return;
     }
-    say(e, "server", "%.*s port %u preference %u%s", STR_ARG(host->name), host->port,
-        host->preference, host->mx_secure ? " (known for sure)" : "");
+    struct str name = str_empty(host->name) ? STR("known by its address only,") : host->name;
+    say(e, "server", "%.*s port %u preference %u%s", STR_ARG(name), host->port, host->preference,
+        host->mx_secure ? " (known for sure)" : "");
     say_addresses(e, host);
     if (!security.usable)
         say(e, "tls", "not used: %s", security.words);
@@ -101,6 +102,7 @@ static void say_host(struct courier_explanation *e, const struct route_host *hos
             check_name(&security), host->tlsa != ROUTE_TLSA_NONE ? ", DANE" : "");
 }
 
+/* Domains have policies; the operator's routes and literals have none. */
 static void say_policy(struct courier_explanation *e)
 {
     static const char *const modes[] = {
@@ -108,8 +110,8 @@ static void say_policy(struct courier_explanation *e)
     if (e->route->sts)
         say(e, "mta-sts", "%s, for %llu s", modes[e->route->sts->policy.mode],
             (unsigned long long)e->route->sts->policy.max_age_s);
-    else
-        say(e, "mta-sts", "none");
+    else if (e->route->route.kind == ROUTE_DNS)
+        say(e, "mta-sts", "no policy");
 }
 
 /* What goes on there now. */
@@ -131,13 +133,13 @@ static void say_limits(struct courier_explanation *e)
     const struct config_policy *policy = NULL;
     if (route_destination_split(e->destination, &kind, &rest) && kind == ROUTE_DNS)
         policy = config_policy_of(config, rest);
-    say(e, "limits",
-        "%llu connections, %llu messages a connection, %llu messages a minute (0: all)",
+    say(e, "limits", "%llu connections, %llu messages a connection",
         (unsigned long long)(policy && policy->connections > 0
                                  ? policy->connections
                                  : config->outbound.connections_per_destination),
-        (unsigned long long)config->outbound.messages_per_connection,
-        (unsigned long long)(policy ? policy->rate_per_minute : 0));
+        (unsigned long long)config->outbound.messages_per_connection);
+    if (policy && policy->rate_per_minute > 0)
+        say(e, "rate", "%llu messages a minute", (unsigned long long)policy->rate_per_minute);
 }
 
 static void on_route(void *context)
