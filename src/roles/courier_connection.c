@@ -297,11 +297,13 @@ static void start_tls(struct courier_connection *conn)
 
 static void say_tls_words(struct courier_connection *conn)
 {
+    static const char *const by[] = {"", " by DANE", " by MTA-STS"};
     struct buf out;
     struct tls_facts facts = tls_facts(stream_tls(&conn->stream));
     buf_init(&out, sizeof conn->tls_words - 1);
-    buf_printf(&out, "%s %s%s", facts.version, facts.cipher,
-               conn->verdict.authenticated ? " verified" : "");
+    buf_printf(&out, "%s %s", facts.version, facts.cipher);
+    if (conn->verdict.authenticated)
+        buf_printf(&out, " verified%s", by[conn->security.policy_type]);
     str_to_c(buf_str(&out), conn->tls_words, sizeof conn->tls_words);
     buf_release(&out);
 }

@@ -38,7 +38,10 @@ struct courier_queue {
     uint32_t resume_call, lease_call, outcomes_call;
     struct hook hook;
     struct timer lease_timer, again_timer;
-    bool fresh_maybe; /* destinations that we are not at may have work */
+    /* Destinations that we are not at may have work, without and with trouble of late. */
+    bool fresh_maybe, troubled_maybe;
+    bool asked_fresh, asked_troubled; /* in the lease that is under way */
+    bool due;                         /* the vault is to be asked, whatever there is room for */
     struct courier_job *all;
     size_t job_count, job_size;
     struct courier_job *done, **last_done; /* to be told */
@@ -347,6 +350,17 @@ static void begin_destinations(struct courier *c, const struct ipc_lease_out *ou
     }
 }
 
+/* Only what was asked for is known not to be there. */
+static void note_wait(struct courier_queue *q, int64_t wait_ms)
+{
+    int64_t now_ms = courier_now(q->courier).mono_ms;
+    bool more = wait_ms == 0;
+    q->fresh_maybe = more || (q->fresh_maybe && !q->asked_fresh);
+    q->troubled_maybe = more || (q->troubled_maybe && !q->asked_troubled);
+    if (!more)
+        timer_set(&q->lease_timer, wait_ms >= NEVER_MS - now_ms ? NEVER_MS : now_ms + wait_ms);
+}
+
 static void on_lease(void *context, enum status_code status, const struct ipc_lease_out *out)
 {
     struct courier_queue *q = context;
@@ -356,11 +370,7 @@ static void on_lease(void *context, enum status_code status, const struct ipc_le
         begin_destinations(c, out);
         for (size_t i = 0; i < out->jobs_count; i++)
             take_job(q, &out->jobs[i]);
-        int64_t now_ms = courier_now(c).mono_ms;
-        q->fresh_maybe = out->wait_ms == 0;
-        if (!q->fresh_maybe)
-            timer_set(&q->lease_timer,
-                      out->wait_ms >= NEVER_MS - now_ms ? NEVER_MS : now_ms + out->wait_ms);
+        note_wait(q, out->wait_ms);
     } else if (status == STATUS_OK) {
         timer_set(&q->lease_timer, courier_now(c).mono_ms + AGAIN_MS);
     }
@@ -395,18 +405,27 @@ static void ask(struct courier_queue *q)
     if (!q->resumed || q->lease_call != 0 || c->stopping || !has_room(q))
         return;
     struct ipc_lease_in in = {.wants = wants, .messages = MESSAGES_MAX};
-    if (q->fresh_maybe) {
+    if (q->fresh_maybe)
         in.fresh = at_most(connections * 2, c->destination_count, FRESH_MAX);
+    if (q->troubled_maybe)
         in.troubled = at_most(connections / 4 + 1, c->troubled_count, TROUBLED_MAX);
-    }
     in.wants_count = gather_wants(c, wants);
-    if (in.wants_count == 0 && in.fresh == 0 && in.troubled == 0)
+    if (!q->due && in.wants_count == 0 && in.fresh == 0 && in.troubled == 0)
         return;
+    q->asked_fresh = in.fresh > 0;
+    q->asked_troubled = in.troubled > 0;
+    q->due = false;
     q->lease_call = ipc_lease_call(q->vault, &in, on_lease, q);
     if (q->lease_call == 0) {
         settle_wants(c);
         timer_set(&q->again_timer, courier_now(c).mono_ms + AGAIN_MS);
     }
+}
+
+static void look_for_all(struct courier_queue *q)
+{
+    q->fresh_maybe = true;
+    q->troubled_maybe = true;
 }
 
 void courier_on_queue_ready(void *context, struct channel *from,
@@ -419,9 +438,10 @@ void courier_on_queue_ready(void *context, struct channel *from,
         if (d)
             d->more = true;
         else /* we have left it meanwhile */
-            c->queue->fresh_maybe = true;
+            look_for_all(c->queue);
     }
-    c->queue->fresh_maybe = c->queue->fresh_maybe || in->fresh;
+    if (in->fresh)
+        look_for_all(c->queue);
     look_soon(c->queue);
 }
 
@@ -434,7 +454,7 @@ static void on_resume(void *context, enum status_code status, const struct ipc_r
     q->resume_call = 0;
     if (status == STATUS_OK && out->status == STATUS_OK) {
         q->resumed = true;
-        q->fresh_maybe = true;
+        look_for_all(q);
         look_soon(q);
     } else if (status == STATUS_OK) {
         timer_set(&q->again_timer, courier_now(q->courier).mono_ms + AGAIN_MS);
@@ -506,7 +526,8 @@ static void look(void *context)
 static void on_lease_timer(void *context)
 {
     struct courier_queue *q = context;
-    q->fresh_maybe = true;
+    look_for_all(q);
+    q->due = true;
     look_soon(q);
 }
 
