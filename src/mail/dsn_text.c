@@ -124,7 +124,7 @@ static const char *advice_for(const struct dsn_recipient *r)
 {
     struct str tail = str_skip(r->status, 1);
     if (r->action == DSN_DELAYED)
-        return "You need not do anything: we keep trying, and tell you if we give up.";
+        return "You need not do anything: we keep trying.";
     if (r->action == DSN_RELAYED)
         return "It was handed to a mail server that does not report what it does with it. You "
                "need not do anything.";

@@ -56,7 +56,7 @@ struct courier_report {
 
 /*
  * RFC 3461 §5.2.2, §5.2.3: where the next server offers DSN it was told what the sender asked for;
- * RFC 2852 §4.1.2: with a trace each server that passes the message on says so.
+ * RFC 2852: with a trace each server that passes the message on says so.
  */
 static enum courier_report_due due_for_success(const struct ipc_job *job,
                                                const struct courier_report_result *result)
@@ -85,7 +85,7 @@ enum courier_report_due courier_report_due(const struct ipc_job *job,
         /* RFC 3461 §4.1: failures are told where nothing was said. */
         return notify == 0 || (notify & NOTIFY_FAILURE) ? REPORT_FAILED : REPORT_NOT_DUE;
     case OUTCOME_NOTICED:
-        /* RFC 2852 §4.1.4: the sender asked to be told at that time. */
+        /* RFC 2852: the sender asked to be told at that time. */
         return (notify & NOTIFY_DELAY) || job->envelope.by_mode == BY_NOTIFY ? REPORT_DELAYED
                                                                              : REPORT_NOT_DUE;
     default:

@@ -45,7 +45,7 @@ static const struct {
     {"ann@a.example", DELAY, 4, NOTICED, 0, 0, 0, 0, REPORT_DELAYED},
     {"ann@a.example", 0, 4, NOTICED, 0, 0, 0, 0, REPORT_NOT_DUE},
     {"ann@a.example", FAILURE, 4, NOTICED, 0, 0, 0, 0, REPORT_NOT_DUE},
-    /* DELIVERBY. RFC 2852 §4.1.2, §4.1.4 */
+    /* DELIVERBY. RFC 2852 */
     {"ann@a.example", 0, 4, NOTICED, 0, 0, 0, 2, REPORT_DELAYED},
     {"ann@a.example", NEVER, 4, NOTICED, 0, 0, 0, 2, REPORT_NOT_DUE},
     {"ann@a.example", 0, 0, DONE, 1, 0, 1, 2, REPORT_RELAYED},
