@@ -162,6 +162,23 @@ void text_to_sql(struct query *q, const char *name, struct text value)
     query_bind_bytes(q, name, text_peek(value));
 }
 
+/*
+ * A reader that comes upon the head of the WAL's index while the writer is at it, and then finds
+ * the writer's lock free because it has just finished, is told that nobody will ever mend it
+ * (SQLITE_READONLY_RECOVERY). It looks again: only where it is told so again and again is there no
+ * writer. That can only be while it begins to read, before the first row.
+ */
+static int step(struct query *q)
+{
+    enum { LOOKS_MAX = 20 };
+    int result = sqlite3_step(q->stmt);
+    for (int i = 0; i < LOOKS_MAX && result == SQLITE_READONLY_RECOVERY; i++) {
+        sqlite3_reset(q->stmt);
+        result = sqlite3_step(q->stmt);
+    }
+    return result;
+}
+
 bool query_next(struct query *q)
 {
     invariant(q->active);
@@ -172,7 +189,7 @@ bool query_next(struct query *q)
         invariant(q->bound == (count ? UINT64_MAX >> (64 - count) : 0));
         q->stepped = true;
     }
-    int result = sqlite3_step(q->stmt);
+    int result = step(q);
     q->status = status_from_sqlite(result);
     return result == SQLITE_ROW;
 }
