@@ -1,9 +1,11 @@
 """Every command: done, refused, exit status; with the server running and without."""
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -362,3 +364,25 @@ def test_setup_refuses(tmp_path):
     assert setup("nonsense", "--root", tmp_path).returncode == USAGE
     assert setup("a@b.test", "--root", "relative").returncode == USAGE
     assert setup("a@b.test", "--hostname", "x y", "--root", tmp_path).returncode == USAGE
+
+
+# ---- The store as a whole --------------------------------------------------------------------------
+
+
+def test_a_store_is_looked_over_and_restored_only_without_a_server(cli):
+    if cli.running:
+        cli("store", "check", status=TRY_AGAIN)
+        cli("store", "restored", status=TRY_AGAIN)
+        return
+    before = validities(cli)
+    assert "no damage" in cli("store", "check")
+    assert "0 recipients are held" in cli("store", "restored")
+    assert "no damage" in cli("store", "check")
+    after = validities(cli)
+    assert len(set(after)) == len(after) == len(before) and min(after) > max(before)
+
+
+def validities(cli):
+    """The UIDVALIDITY of every mailbox."""
+    with contextlib.closing(sqlite3.connect(cli.config.parent / "store" / "postern.db")) as store:
+        return [row[0] for row in store.execute("SELECT uidvalidity FROM mailbox ORDER BY id")]

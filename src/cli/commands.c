@@ -23,6 +23,15 @@ const struct cli_command cli_commands[] = {
     {"version", "", 0, 0, "print the version", NULL, NULL, run_control_version},
     {"config check", "[FILE]", 0, 1, "show all errors of a configuration", NULL, NULL,
      run_config_check},
+    {"store check", "", 0, 0, "look the whole store over, and try its migration",
+     "Reads every page, so a large store takes its time. Where the store has an older format,\n"
+     "what the server will do to it when it starts is done, and undone again. The server must\n"
+     "not run.",
+     NULL, run_store_check},
+    {"store restored", "", 0, 0, "say that an old copy has been put in the place of the store",
+     "Mail programs then read their folders anew, no id is used twice, and mail that waits to\n"
+     "leave is held: some of it has left since the copy was made. The server must not run.",
+     NULL, run_store_restored},
     {"trace", "ID", 1, 1, "show what happened to a message",
      "The id is in the log, in the Received field, and in the reply to the sender.", NULL,
      run_trace_show},

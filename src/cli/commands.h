@@ -77,6 +77,10 @@ enum cli_exit run_explain(struct cli *cli);
 /* tls_report.c */
 enum cli_exit run_tls_report(struct cli *cli);
 
+/* store.c */
+enum cli_exit run_store_check(struct cli *cli);
+enum cli_exit run_store_restored(struct cli *cli);
+
 /* demo.c */
 extern const struct cli_option demo_options[];
 enum cli_exit run_demo(struct cli *cli);

@@ -114,6 +114,7 @@ static void send_reply(const struct vault_reply *r)
         REPLY(IPC_STS_GET, sts_get);
         REPLY(IPC_STS_SET, sts_set);
         REPLY(IPC_QUEUE_CHANGE, queue_change);
+        REPLY(IPC_STORE_RESTORED, store_restored);
     default:
         bug("a reply of no known type");
     }
@@ -378,6 +379,26 @@ static void on_account_add(void *context, struct channel *from, uint32_t id,
     if (v->dead)
         return;
     vault_account_add(v->batch, ticket(from, id), in, v->mailboxes, v->mailbox_count);
+    due(v);
+}
+
+/* Mailrooms have sessions, and couriers rows, of what was: they must not run. */
+static void on_store_restored(void *context, struct channel *from, uint32_t id,
+                              const struct ipc_store_restored_in *in)
+{
+    struct vault *v = context;
+    unsigned mailroom = 0, courier = 0;
+    if (v->dead)
+        return;
+    if (role_next_peer(v->role, ROLE_MAILROOM, &mailroom) ||
+        role_next_peer(v->role, ROLE_COURIER, &courier)) {
+        ipc_store_restored_reply(
+            from, id,
+            &(struct ipc_store_restored_out){.status = STATUS_BUSY,
+                                             .words = STR("the server runs: stop it first")});
+        return;
+    }
+    vault_store_restored(v->batch, ticket(from, id), in);
     due(v);
 }
 
@@ -660,6 +681,7 @@ static const struct ipc_handlers handlers = {
     .sts_get = on_sts_get,
     .sts_set = on_sts_set,
     .queue_change = on_queue_change,
+    .store_restored = on_store_restored,
 };
 
 const struct role_plan vault_plan = {

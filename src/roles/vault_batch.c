@@ -244,7 +244,11 @@ static void undo(struct vault_batch *b, enum status_code failure)
 
 static bool commit(struct vault_batch *b)
 {
-    enum status_code status = writer_commit(&b->writer);
+    enum status_code status = vault_note_clock(b);
+    if (status == STATUS_OK)
+        status = writer_commit(&b->writer);
+    else
+        writer_rollback(&b->writer);
     if (status == STATUS_OK) {
         b->numbers.commits++;
         vault_settle_bodies(b, true);
@@ -321,8 +325,8 @@ enum status_code vault_purge(struct vault_batch *b, int64_t wall_ms, int64_t ret
     if (status != STATUS_OK)
         return status;
     status = purge_slice(&b->writer, wall_ms, retention_ms, ret_more);
-    if (status == STATUS_OK && b->queue.clock_runs)
-        status = queue_clock_note(&b->writer, b->queue.clock_ms, b->queue.now.wall_ms);
+    if (status == STATUS_OK)
+        status = vault_note_clock(b);
     /* A destination may have gone. */
     vault_queue_forget(b);
     if (status == STATUS_OK)

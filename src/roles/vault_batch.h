@@ -128,6 +128,8 @@ void vault_sts_get(struct vault_batch *b, struct vault_ticket t, const struct ip
 void vault_sts_set(struct vault_batch *b, struct vault_ticket t, const struct ipc_sts_set_in *in);
 void vault_queue_change(struct vault_batch *b, struct vault_ticket t,
                         const struct ipc_queue_change_in *in);
+void vault_store_restored(struct vault_batch *b, struct vault_ticket t,
+                          const struct ipc_store_restored_in *in);
 
 /*
  * Removes for good what is due (of what was expunged, after retention_ms); *ret_more: there is
@@ -192,6 +194,7 @@ struct vault_reply {
         struct ipc_sts_get_out sts_get;
         struct ipc_sts_set_out sts_set;
         struct ipc_queue_change_out queue_change;
+        struct ipc_store_restored_out store_restored;
     };
 };
 

@@ -399,6 +399,8 @@ static size_t visit(struct leasing *l, struct active *active, uint32_t messages,
         }
     buf_release(&v.recipients);
     *ret_leased = v.leased;
+    if (l->size >= LEASE_SIZE && count < messages)
+        vault_active_ready(&l->b->queue, active); /* it did not get less because there is no more */
     return count;
 }
 
@@ -544,7 +546,7 @@ static void lease_all(struct leasing *l, const struct ipc_lease_in *in)
         q->revisit_ms = INT64_MAX;
     }
     lease_attention(l);
-    for (size_t i = 0; i < in->wants_count && !is_full(l); i++)
+    for (size_t i = 0; i < in->wants_count && l->status == STATUS_OK; i++)
         lease_want(l, &in->wants[i]);
     lease_fresh(l, false, in->fresh, in->messages);
     lease_fresh(l, true, in->troubled, in->messages);

@@ -10,6 +10,7 @@ enum {
     ASKING_BUDGET = 16 * 1024 * 1024,
     ASKS_MAX = 65536,
     HELD_MAX = 4096,
+    NOTE_MS = 60 * 1000,
     STALE_MAX = 4096,
     DAY_MS = 24 * 60 * 60 * 1000,
     RECIPIENT_SIZE_MAX = 1024,
@@ -29,10 +30,8 @@ enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
     q->promised_ms = q->revisit_ms = INT64_MAX;
     q->settings = (struct vault_settings){.lifetime_ms = LIMIT_QUEUE_LIFETIME_MS,
                                           .delay_notice_ms = LIMIT_QUEUE_DELAY_NOTICE_MS};
-    struct queue_note note = {0};
-    enum status_code status = read_queue_note(db, &note);
-    q->noted_ms = q->clock_ms = note.clock_ms;
-    q->noted_wall_ms = note.wall_ms;
+    enum status_code status = read_queue_note(db, &q->noted);
+    q->clock_ms = q->noted.clock_ms;
     return status == STATUS_OK ? read_queue_numbers(db, ret_numbers) : status;
 }
 
@@ -56,10 +55,19 @@ void vault_batch_at(struct vault_batch *b, struct now now)
 {
     struct vault_queue *q = &b->queue;
     if (!q->clock_runs)
-        q->clock = queue_clock_start(q->noted_ms, q->noted_wall_ms, now);
+        q->clock = queue_clock_start(q->noted.clock_ms, q->noted.wall_ms, now);
     q->clock_runs = true;
     q->now = now;
     q->clock_ms = queue_clock_ms(&q->clock, now);
+}
+
+enum status_code vault_note_clock(struct vault_batch *b)
+{
+    struct vault_queue *q = &b->queue;
+    if (!q->clock_runs || q->clock_ms < q->note_ms)
+        return STATUS_OK;
+    q->note_ms = q->clock_ms + NOTE_MS;
+    return queue_clock_note(&b->writer, q->clock_ms, q->now.wall_ms);
 }
 
 void vault_batch_set(struct vault_batch *b, const struct vault_settings *settings)

@@ -84,7 +84,8 @@ enum { LEASE_SLOTS = 8192, ACTIVE_SLOTS = 1024, KNOWN_SLOTS = 1024 };
 struct vault_queue {
     struct queue_clock clock;
     bool clock_runs;
-    int64_t noted_ms, noted_wall_ms; /* as found at the start */
+    struct queue_note noted; /* as found at the start */
+    int64_t note_ms;         /* on the clock: then it is to be noted again */
     struct now now;
     int64_t clock_ms; /* of the batch */
     struct vault_settings settings;
@@ -119,6 +120,9 @@ struct vault_queue {
 MUST_USE enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
                                            struct queue_numbers *ret_numbers);
 void vault_queue_close(struct vault_queue *q);
+
+/* Notes the clock in the open transaction, where the last note is old. */
+MUST_USE enum status_code vault_note_clock(struct vault_batch *b);
 
 /* Something is due at that time, or has become so; who must be told will be. */
 MUST_USE enum status_code vault_row_waits(struct vault_batch *b, uint64_t destination, uint8_t lane,

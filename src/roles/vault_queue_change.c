@@ -205,6 +205,17 @@ void vault_queue_change(struct vault_batch *b, struct vault_ticket t,
     vault_answer(b, &reply);
 }
 
+void vault_store_restored(struct vault_batch *b, struct vault_ticket t,
+                          const struct ipc_store_restored_in *in)
+{
+    struct vault_reply reply = {.ticket = t, .type = IPC_STORE_RESTORED};
+    if (vault_batch_begin(b, true)) {
+        reply.status = store_restored(&b->writer, in->at_ms, &reply.store_restored.held);
+        vault_note(b, reply.status);
+    }
+    vault_answer(b, &reply);
+}
+
 void vault_sts_set(struct vault_batch *b, struct vault_ticket t, const struct ipc_sts_set_in *in)
 {
     struct vault_reply reply = {.ticket = t, .type = IPC_STS_SET};
