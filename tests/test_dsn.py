@@ -182,3 +182,41 @@ def test_one_of_several_fails_and_is_told_of_alone(lab):
             [f"rfc822; nobody@{domain}"]
         host.wait_for_messages(1)
         assert host.messages[0].recipients == [f"bob@{domain}", f"cyd@{domain}"]
+
+
+def hand_in_binary(lab, octets, recipient):
+    """By BDAT, as only that takes binary mail (RFC 3030 §3)."""
+    with relay.wire.Smtp(lab.server.address("smtp")) as client:
+        client.greet()
+        assert client.command("MAIL FROM:<alice@demo.test> BODY=BINARYMIME").startswith("250")
+        assert client.command(f"RCPT TO:<{recipient}>").startswith("250")
+        client.send(f"BDAT {len(octets)} LAST\r\n".encode() + octets)
+        assert client.reply().startswith("250")
+    return relay.Sent(octets, email.message_from_bytes(octets)["Message-ID"], [recipient],
+                      "alice@demo.test")
+
+
+@pytest.mark.parametrize("extensions", [PLAIN, (*PLAIN, "8BITMIME"),
+                                        (*PLAIN, "8BITMIME", "CHUNKING")])
+def test_binary_is_converted_where_it_must_be(lab, extensions):
+    content = bytes(range(256)) * 400 + b"\r\n\r\r\n\n\0"
+    octets, _ = relay.wire.message(content)
+    octets = octets.replace(b"Subject:", b"MIME-Version: 1.0\r\nContent-Type: image/x\r\n"
+                            b"Content-Transfer-Encoding: binary\r\nSubject:", 1)
+    with lab.peer(extensions=extensions) as host:
+        sent = hand_in_binary(lab, octets, f"bob@{lab.domain(host)}")
+        lab.wait_gone(sent)
+        after = email.message_from_bytes(host.messages[0].octets, policy=email.policy.default)
+        assert after["Content-Transfer-Encoding"] == "base64"
+        assert after.get_payload(decode=True) == content
+
+
+def test_binary_that_cannot_be_converted_comes_back(lab):
+    octets, _ = relay.wire.message(b"no NUL \0 here\r\n--b\r\n\r\nHello.\r\n--b--\r\n")
+    octets = octets.replace(b"Subject:", b"MIME-Version: 1.0\r\n"
+                            b"Content-Type: multipart/mixed; boundary=b\r\nSubject:", 1)
+    with lab.peer(extensions=PLAIN) as host:
+        sent = hand_in_binary(lab, octets, f"bob@{lab.domain(host)}")
+        assert lab.wait_for_report(sent).recipients[0]["Status"] == "5.6.3"
+        lab.wait_gone(sent)
+        assert not host.messages

@@ -6,6 +6,7 @@
 #include "base/limits.h"
 #include "codec/hex.h"
 #include "codec/utf8.h"
+#include "mail/downgrade.h"
 #include "mail/dsn.h"
 #include "mail/ingest.h"
 #include "roles/new_email.h"
@@ -45,6 +46,7 @@ struct courier_report {
     char boundary[BOUNDARY_SIZE + 1];
     uint64_t original_size;
     bool original_lost;
+    bool is_binary;
     struct buf original; /* what came of it, its prefix first */
     struct ipc_accept_recipient plan;
     struct str drop_words;
@@ -219,6 +221,7 @@ static bool copy_facts(struct courier_report *r, const struct courier_report_fac
     r->dsn.now_ms = facts->now.wall_ms;
     r->dsn.arrival_ms = job->received_at_ms;
     r->dsn.utf8 = job->envelope.utf8;
+    r->is_binary = job->envelope.body == BODY_BINARYMIME;
     r->original_size = job->prefix.len + job->size;
     r->dsn.part = choose_part(r, job);
     r->plan.notify = NOTIFY_NEVER;
@@ -373,7 +376,9 @@ static struct str settle_original(struct courier_report *r)
 {
     struct str original = buf_str(&r->original);
     r->dsn.header = whole_lines(header_of(original));
-    if (r->original_lost)
+    /* The header of a binary message may be anything, and its report goes where only mail may. */
+    bool is_mail = !r->is_binary || downgrade_is_needless(r->dsn.header, DOWNGRADE_TO_8BIT);
+    if (r->original_lost || !is_mail)
         r->dsn.part = DSN_PART_NONE;
     struct str part = r->dsn.part == DSN_PART_MESSAGE ? original : r->dsn.header;
     r->dsn.part_is_8bit = !utf8_is_ascii(part);

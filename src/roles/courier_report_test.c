@@ -414,6 +414,18 @@ static void a_header_without_end_is_cut_at_a_line(void **state)
     buf_release(&original);
 }
 
+static void a_binary_header_does_not_come_along(void **state)
+{
+    (void)state;
+    struct scene s;
+    static const char *const header[] = {"text/rfc822-headers", NULL};
+    scene_init(&s, 1);
+    s.job.envelope.body = 2;
+    expect_report(&s, STR("Subject: x\r\n\r\n\0"), header, NULL);
+    expect_report(&s, STR("Subject: a\rb\r\n\r\nbody"), NULL, header);
+    expect_report(&s, STR("Subject: a\0b\r\n\r\nbody"), NULL, header);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +439,7 @@ int main(void)
         cmocka_unit_test(recipients_of_one_batch_share_a_report),
         cmocka_unit_test(many_recipients_share_one_too),
         cmocka_unit_test(a_header_without_end_is_cut_at_a_line),
+        cmocka_unit_test(a_binary_header_does_not_come_along),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
