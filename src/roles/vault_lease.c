@@ -151,7 +151,8 @@ void vault_courier_gone(struct vault_queue *q, void *owner)
     free(c);
     drop_leases(q, owner);
     drop_actives(q, owner);
-    q->fresh[0] = q->fresh[1] = q->attention = (struct queue_place){0};
+    memset(q->fresh, 0, sizeof q->fresh);
+    q->attention = (struct queue_place){0};
     q->promised_ms = 0;
     for (c = q->couriers; c; c = c->next)
         c->fresh = true;
@@ -449,15 +450,15 @@ static void lease_want(struct leasing *l, const struct ipc_want *want)
 /* Nothing is to be had at a destination that was thought due. */
 static void note_idle(struct leasing *l, uint64_t destination, bool leased, int64_t next_due_ms)
 {
-    int64_t due_ms = INT64_MAX;
+    struct destination_state state;
     /* What is out may come back at any time, and will say so itself; what is due later will not. */
     if (leased) {
         if (next_due_ms < l->b->queue.revisit_ms)
             l->b->queue.revisit_ms = next_due_ms;
         return;
     }
-    enum status_code status = destination_first_due(l->b->writer.db, destination, &due_ms);
-    if (status == STATUS_OK && due_ms > l->b->queue.clock_ms)
+    enum status_code status = destination_first_due(l->b->writer.db, destination, &state);
+    if (status == STATUS_OK && state.due_ms > l->b->queue.clock_ms)
         buf_append(&l->b->queue.stale, &destination, sizeof destination);
 }
 
@@ -486,14 +487,16 @@ static bool begin_destination(struct leasing *l, const struct destination_state 
     return true;
 }
 
-static void lease_fresh(struct leasing *l, bool trouble, uint32_t wanted, uint32_t messages)
+/* How many of those that were wanted are still. */
+static uint32_t lease_class(struct leasing *l, enum destination_class class, uint32_t wanted,
+                            uint32_t messages)
 {
     struct vault_queue *q = &l->b->queue;
     struct queue_scan scan;
     struct destination_state state;
     if (wanted == 0 || messages == 0)
-        return;
-    destination_scan(&scan, l->b->writer.db, trouble, q->fresh[trouble]);
+        return wanted;
+    destination_scan(&scan, l->b->writer.db, class, q->fresh[class]);
     while (!is_full(l) && destination_scan_next(&scan, &state) && state.due_ms <= q->clock_ms) {
         if (wanted == 0) {
             l->more = true;
@@ -503,11 +506,25 @@ static void lease_fresh(struct leasing *l, bool trouble, uint32_t wanted, uint32
         if (!vault_active_find(q, state.id) && begin_destination(l, &state, messages))
             wanted--;
         if (!l->full || vault_active_find(q, state.id))
-            q->fresh[trouble] = here;
+            q->fresh[class] = here;
     }
     enum status_code status = query_end(scan.query);
     if (l->status == STATUS_OK)
         l->status = status;
+    return wanted;
+}
+
+/* Every fourth turn is of the destinations that only have bulk; what one class leaves is the
+ * other's. */
+static void lease_fresh(struct leasing *l, enum destination_class usual, uint32_t wanted,
+                        uint32_t messages)
+{
+    enum destination_class bulk = usual + 1;
+    uint32_t turns = (uint32_t)((wanted + (uint64_t)(l->b->queue.fresh_turn++ % 4)) / 4);
+    wanted -= turns;
+    wanted += lease_class(l, bulk, turns, messages);
+    wanted = lease_class(l, usual, wanted, messages);
+    lease_class(l, bulk, wanted, messages);
 }
 
 /* When there will be something next that nobody has been told of. */
@@ -515,17 +532,18 @@ static int64_t next_due(struct leasing *l)
 {
     struct vault_queue *q = &l->b->queue;
     struct db *db = l->b->writer.db;
-    int64_t due_ms[3] = {INT64_MAX, INT64_MAX, INT64_MAX}, first_ms = INT64_MAX;
-    enum status_code status = queue_next_attention(db, q->clock_ms, &due_ms[0]);
-    for (int i = 0; status == STATUS_OK && i < 2; i++)
-        status = destination_next_due(db, i, q->clock_ms, &due_ms[1 + i]);
+    int64_t first_ms = INT64_MAX;
+    enum status_code status = queue_next_attention(db, q->clock_ms, &first_ms);
+    for (int i = 0; status == STATUS_OK && i < DESTINATION_CLASSES; i++) {
+        int64_t due_ms = INT64_MAX;
+        status = destination_next_due(db, (enum destination_class)i, q->clock_ms, &due_ms);
+        if (due_ms < first_ms)
+            first_ms = due_ms;
+    }
     if (l->status == STATUS_OK)
         l->status = status;
-    if (q->revisit_ms > q->clock_ms)
+    if (q->revisit_ms < first_ms)
         first_ms = q->revisit_ms;
-    for (int i = 0; i < 3; i++)
-        if (due_ms[i] < first_ms)
-            first_ms = due_ms[i];
     for (size_t i = 0; i < ACTIVE_SLOTS; i++)
         for (struct active *a = q->actives[i]; a; a = a->next) {
             if (a->next_due_ms <= q->clock_ms) {
@@ -542,14 +560,14 @@ static void lease_all(struct leasing *l, const struct ipc_lease_in *in)
 {
     struct vault_queue *q = &l->b->queue;
     if (q->revisit_ms <= q->clock_ms) {
-        q->fresh[0] = q->fresh[1] = (struct queue_place){0};
+        memset(q->fresh, 0, sizeof q->fresh);
         q->revisit_ms = INT64_MAX;
     }
     lease_attention(l);
     for (size_t i = 0; i < in->wants_count && l->status == STATUS_OK; i++)
         lease_want(l, &in->wants[i]);
-    lease_fresh(l, false, in->fresh, in->messages);
-    lease_fresh(l, true, in->troubled, in->messages);
+    lease_fresh(l, DESTINATIONS_USUAL, in->fresh, in->messages);
+    lease_fresh(l, DESTINATIONS_TROUBLED, in->troubled, in->messages);
 }
 
 static void fill_lease(struct leasing *l, const struct ipc_lease_in *in,

@@ -108,7 +108,7 @@ void vault_destination_waits(struct vault_batch *b, const struct destination_sta
 {
     if (state->due_ms == INT64_MAX)
         return;
-    take_back(&b->queue.fresh[state->trouble > 0], state->due_ms, state->id);
+    take_back(&b->queue.fresh[destination_class(state)], state->due_ms, state->id);
     keep_promise(&b->queue, state->due_ms);
 }
 
@@ -118,18 +118,19 @@ void vault_attention_waits(struct vault_batch *b, int64_t attention_ms, uint64_t
     keep_promise(&b->queue, attention_ms);
 }
 
-static enum status_code want_destination(struct vault_batch *b, uint64_t destination,
+static enum status_code want_destination(struct vault_batch *b, uint64_t destination, bool bulk,
                                          int64_t due_ms)
 {
     struct vault_queue *q = &b->queue;
-    if (q->wanted == destination && q->wanted_ms <= due_ms)
+    if (q->wanted == destination && q->wanted_ms <= due_ms && q->wanted_bulk <= bulk)
         return STATUS_OK;
     struct destination_state state;
-    enum status_code status = destination_wanted(&b->writer, destination, due_ms, &state);
+    enum status_code status = destination_wanted(&b->writer, destination, bulk, due_ms, &state);
     if (status != STATUS_OK)
         return status;
     q->wanted = destination;
     q->wanted_ms = due_ms;
+    q->wanted_bulk = bulk;
     vault_destination_waits(b, &state);
     return STATUS_OK;
 }
@@ -142,7 +143,7 @@ enum status_code vault_row_waits(struct vault_batch *b, uint64_t destination, ui
         return STATUS_OK;
     struct active *active = vault_active_find(q, destination);
     if (!active || active->ended)
-        return want_destination(b, destination, due_ms);
+        return want_destination(b, destination, lane == LANE_BULK, due_ms);
     take_back(&active->lanes[lane], due_ms, id);
     if (due_ms <= q->clock_ms) {
         vault_active_ready(q, active);

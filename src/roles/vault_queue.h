@@ -98,13 +98,15 @@ struct vault_queue {
     bool any_ended;
     struct vault_courier *couriers;
 
-    struct queue_place fresh[2]; /* destinations looked at: without, with trouble */
-    int64_t revisit_ms;          /* then a destination passed by, where all was out, has more */
+    struct queue_place fresh[DESTINATION_CLASSES]; /* destinations looked at */
+    unsigned fresh_turn;                           /* of those with bulk only */
+    int64_t revisit_ms; /* then a destination passed by, where all was out, has more */
     struct queue_place attention;
     int64_t promised_ms; /* couriers were told that nothing is due before */
 
     uint64_t wanted; /* this destination's due_ms is not above this, in this batch */
     int64_t wanted_ms;
+    bool wanted_bulk;
     struct buf stale; /* ids of destinations whose due_ms is too early */
     struct known_destination known[KNOWN_SLOTS];
 

@@ -601,6 +601,135 @@ static void no_row_is_walked_twice_nor_left_behind(void **state)
     assert_int_equal(total, 60);
 }
 
+static void one_senders_many_destinations_take_their_turn(void **state)
+{
+    struct world *w = *state;
+    char via[64];
+    for (int i = 0; i < 400; i++) {
+        snprintf(via, sizeof via, "dns:list%d.test", i);
+        assert_int_equal(
+            send(w, &(struct letter){.to = {"a@x.test"}, .via = via, .from = "list@x.test"}),
+            STATUS_OK);
+    }
+    /* Those within its burst are as good as any; then the list has every fourth turn. */
+    struct ipc_lease_out out = lease(w, 267, 0, 1);
+    assert_int_equal(out.begun_count, 267);
+    for (int i = 0; i < 12; i++) {
+        snprintf(via, sizeof via, "dns:other%d.test", i);
+        send_one(w, "b@y.test", via);
+    }
+    size_t others = 0;
+    out = lease(w, 8, 0, 1);
+    assert_int_equal(out.begun_count, 8);
+    for (size_t i = 0; i < out.begun_count; i++)
+        others += str_starts(out.begun[i].name, STR("dns:other"));
+    assert_true(others == 5 || others == 6);
+    /* One at a time, too. */
+    others = 0;
+    for (int i = 0; i < 8; i++)
+        others += str_starts(lease(w, 1, 0, 1).begun[0].name, STR("dns:other"));
+    assert_true(others == 6);
+}
+
+/* ---- Large bodies ------------------------------------------------------------------------------
+ */
+
+static void stage(struct world *w, uint64_t body, struct str piece)
+{
+    struct ipc_chunk chunks[8];
+    size_t n = 0;
+    struct body_writer *writer = body_writer_new();
+    assert_true(body_writer_write(writer, piece));
+    const struct body_chunk *ready = body_writer_ready(writer, &n);
+    assert_true(n > 0 && n <= 8);
+    for (size_t i = 0; i < n; i++)
+        chunks[i] = (struct ipc_chunk){ready[i].codec, ready[i].key_id, ready[i].plain_size,
+                                       ready[i].hash, ready[i].data};
+    struct ipc_body_chunk_in in = {.body = body, .chunks = chunks, .chunks_count = n};
+    vault_body_chunk(w->vault, ticket(w), &in);
+    assert_int_equal(commit(w).status, STATUS_OK);
+    body_writer_free(writer);
+}
+
+static void a_large_body_is_read_in_pieces_and_removed_in_slices(void **state)
+{
+    enum { PIECES = 50, PIECE = 2 * LIMIT_CHUNK_SIZE };
+    struct world *w = *state;
+    static char octets[PIECE];
+    uint64_t seed = 1;
+    for (size_t i = 0; i < PIECE; i++)
+        octets[i] = (char)((seed = seed * 6364136223846793005u + 1) >> 33);
+    for (int i = 0; i < PIECES; i++)
+        stage(w, 7, str_make(octets, PIECE));
+    struct ipc_relay relay = {text_from(STR("a@x.test")), STR("dns:x.test")};
+    struct ipc_accept_recipient recipient = {
+        .recipient = relay.address, .relays = &relay, .relays_count = 1};
+    struct ipc_accept_in in = {.trace_id = STR("BIG"),
+                               .email = {.size = (uint64_t)PIECES * PIECE, .body = 7},
+                               .recipients = &recipient,
+                               .recipients_count = 1};
+    vault_accept(w->vault, ticket(w), &in);
+    assert_int_equal(commit(w).status, STATUS_OK);
+    struct ipc_lease_out out = lease(w, 1, 0, 1);
+    assert_int_equal(out.jobs[0].chunk_count, 2 * PIECES);
+    assert_int_equal(out.jobs[0].chunks_count, 0);
+    uint64_t id = out.jobs[0].recipients[0].id;
+    struct ipc_outgoing_chunks_in ask = {.message = out.jobs[0].message};
+    while (ask.first < 2 * PIECES) {
+        vault_outgoing_chunks(w->vault, from_courier(w), &ask);
+        struct ipc_outgoing_chunks_out got = commit(w).outgoing_chunks;
+        assert_int_equal(got.status, STATUS_OK);
+        assert_true(got.chunks_count > 0);
+        ask.first += (uint32_t)got.chunks_count;
+    }
+    assert_int_equal(ask.first, 2 * PIECES);
+    /* Nobody else reads it, nor this courier once it has none of it. */
+    vault_outgoing_chunks(w->vault, ticket(w), &ask);
+    assert_int_equal(commit(w).status, STATUS_NOT_FOUND);
+    outcome(w, id, 0, 0);
+    ask.first = 0;
+    vault_outgoing_chunks(w->vault, from_courier(w), &ask);
+    assert_int_equal(commit(w).status, STATUS_NOT_FOUND);
+    while (vault_batch_pending(w->vault))
+        commit(w);
+    assert_int_equal(ROWS(w, "chunk"), 0);
+    assert_int_equal(ROWS(w, "staging"), 0);
+}
+
+static void a_reply_that_is_full_says_that_there_is_more(void **state)
+{
+    struct world *w = *state;
+    static char octets[2 * LIMIT_CHUNK_SIZE];
+    uint64_t seed = 1;
+    size_t total = 0;
+    for (size_t i = 0; i < sizeof octets; i++)
+        octets[i] = (char)((seed = seed * 6364136223846793005u + 1) >> 33);
+    for (uint64_t i = 0; i < 20; i++) {
+        struct ipc_relay relay = {text_from(STR("a@x.test")), STR("dns:x.test")};
+        struct ipc_accept_recipient recipient = {
+            .recipient = relay.address, .relays = &relay, .relays_count = 1};
+        struct ipc_accept_in in = {.trace_id = STR("BIG"),
+                                   .email = {.size = sizeof octets, .body = 1 + i},
+                                   .recipients = &recipient,
+                                   .recipients_count = 1};
+        stage(w, 1 + i, str_make(octets, sizeof octets));
+        vault_accept(w->vault, ticket(w), &in);
+        assert_int_equal(commit(w).status, STATUS_OK);
+    }
+    struct ipc_lease_out out = lease(w, 1, 0, 100);
+    uint64_t destination = out.begun[0].destination;
+    while (out.jobs_count > 0) {
+        total += out.jobs_count;
+        assert_true(out.jobs_count < 15);
+        if (total < 20) {
+            assert_int_equal(out.wait_ms, 0);
+            assert_int_equal(w->ready_count, 1);
+        }
+        out = want(w, destination, 100);
+    }
+    assert_int_equal(total, 20);
+}
+
 /* ---- Reports, policies, operators --------------------------------------------------------------
  */
 
@@ -764,6 +893,9 @@ int main(void)
         WITH_WORLD(mail_over_the_daily_limit_is_held_with_words_and_can_be_released),
         WITH_WORLD(a_senders_flood_takes_its_turn),
         WITH_WORLD(no_row_is_walked_twice_nor_left_behind),
+        WITH_WORLD(one_senders_many_destinations_take_their_turn),
+        WITH_WORLD(a_large_body_is_read_in_pieces_and_removed_in_slices),
+        WITH_WORLD(a_reply_that_is_full_says_that_there_is_more),
         WITH_WORLD(a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),

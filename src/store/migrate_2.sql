@@ -33,11 +33,13 @@ CREATE TABLE destination (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     trouble INTEGER NOT NULL,
+    bulk INTEGER NOT NULL,
     due_ms INTEGER,
     last_ms INTEGER NOT NULL,
     last_words BLOB NOT NULL
 );
-CREATE INDEX destination_by_due ON destination (trouble > 0, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX destination_by_due ON destination (trouble > 0, bulk, due_ms)
+    WHERE due_ms IS NOT NULL;
 
 CREATE TABLE queue (
     id INTEGER PRIMARY KEY,

@@ -155,13 +155,15 @@ MUST_USE enum status_code destination_get(struct writer *w, struct str name,
 struct destination_state {
     uint64_t id;
     uint32_t trouble;
+    bool bulk;       /* all that waits is of the third lane */
     int64_t due_ms;  /* INT64_MAX: nothing waits */
     struct str name; /* borrowed; only from destination_scan_next */
 };
 
-/* Something waits there from due_ms on; where nobody gets through, its own time counts. */
-MUST_USE enum status_code destination_wanted(struct writer *w, uint64_t destination, int64_t due_ms,
-                                             struct destination_state *ret_state);
+/* A row of the third lane or of others (bulk) waits there from due_ms on; where nobody gets
+ * through, its own time counts. */
+MUST_USE enum status_code destination_wanted(struct writer *w, uint64_t destination, bool bulk,
+                                             int64_t due_ms, struct destination_state *ret_state);
 
 /*
  * What was learned of it, when the courier is done with it; not_before_ms: nobody goes there
@@ -179,21 +181,39 @@ MUST_USE enum status_code destination_settle(struct writer *w, uint64_t destinat
                                              const struct destination_news *news,
                                              struct destination_state *ret_state);
 
-/* Those with (or without) recent trouble for which something waits, by due_ms, behind a place. */
-void destination_scan(struct queue_scan *s, struct db *db, bool trouble, struct queue_place behind);
+/*
+ * Those for which something waits, by due_ms, behind a place: each of these classes has a turn of
+ * its own, so that neither dead hosts nor one sender's list of a hundred thousand domains delay
+ * others.
+ */
+enum destination_class {
+    DESTINATIONS_USUAL,
+    DESTINATIONS_BULK,
+    DESTINATIONS_TROUBLED,
+    DESTINATIONS_TROUBLED_BULK,
+    DESTINATION_CLASSES,
+};
+
+static inline enum destination_class destination_class(const struct destination_state *state)
+{
+    return (state->trouble > 0 ? DESTINATIONS_TROUBLED : DESTINATIONS_USUAL) + state->bulk;
+}
+
+void destination_scan(struct queue_scan *s, struct db *db, enum destination_class class,
+                      struct queue_place behind);
 bool destination_scan_next(struct queue_scan *s, struct destination_state *ret_state);
 
 /* It is due at that time at the latest, whatever trouble there was. */
 MUST_USE enum status_code destination_hurry(struct writer *w, uint64_t destination, int64_t due_ms,
                                             struct destination_state *ret_state);
 
-/* The due_ms of its first row that is not held; INT64_MAX: none. */
+/* due_ms and bulk as its rows that are not held have them. */
 MUST_USE enum status_code destination_first_due(struct db *db, uint64_t destination,
-                                                int64_t *ret_due_ms);
+                                                struct destination_state *ret_state);
 
 /* The earliest due_ms after that time; INT64_MAX: none. */
-MUST_USE enum status_code destination_next_due(struct db *db, bool trouble, int64_t after_ms,
-                                               int64_t *ret_ms);
+MUST_USE enum status_code destination_next_due(struct db *db, enum destination_class class,
+                                               int64_t after_ms, int64_t *ret_ms);
 
 /* ---- Beside the rows ----------------------------------------------------------------------------
  */

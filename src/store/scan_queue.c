@@ -183,52 +183,61 @@ enum status_code queue_chunks(struct db *db, uint64_t body, uint32_t first, size
 /* ---- Destinations ------------------------------------------------------------------------------
  */
 
-void destination_scan(struct queue_scan *s, struct db *db, bool trouble, struct queue_place behind)
+void destination_scan(struct queue_scan *s, struct db *db, enum destination_class class,
+                      struct queue_place behind)
 {
-    s->query = db_query(db, "SELECT id, trouble, due_ms, name FROM destination "
-                            "WHERE (trouble > 0) = $trouble AND due_ms IS NOT NULL "
-                            "AND (due_ms, id) > ($at_ms, $id) ORDER BY due_ms, id");
-    query_bind_int(s->query, "$trouble", trouble);
+    s->query =
+        db_query(db, "SELECT id, trouble, bulk, due_ms, name FROM destination "
+                     "WHERE (trouble > 0) = $trouble AND bulk = $bulk AND due_ms IS NOT NULL "
+                     "AND (due_ms, id) > ($at_ms, $id) ORDER BY due_ms, id");
+    query_bind_int(s->query, "$trouble", class >= DESTINATIONS_TROUBLED);
+    query_bind_int(s->query, "$bulk", class % 2);
     bind_place(s->query, behind);
-}
-
-static struct destination_state destination_state(const struct query *q)
-{
-    return (struct destination_state){
-        .id = (uint64_t)query_int(q, 0),
-        .trouble = (uint32_t)query_int(q, 1),
-        .due_ms = query_is_null(q, 2) ? INT64_MAX : query_int(q, 2),
-        .name = query_bytes(q, 3),
-    };
 }
 
 bool destination_scan_next(struct queue_scan *s, struct destination_state *ret_state)
 {
+    const struct query *q = s->query;
     if (!query_next(s->query))
         return false;
-    *ret_state = destination_state(s->query);
+    *ret_state = (struct destination_state){
+        .id = (uint64_t)query_int(q, 0),
+        .trouble = (uint32_t)query_int(q, 1),
+        .bulk = query_int(q, 2) != 0,
+        .due_ms = query_is_null(q, 3) ? INT64_MAX : query_int(q, 3),
+        .name = query_bytes(q, 4),
+    };
     return true;
 }
 
-enum status_code destination_first_due(struct db *db, uint64_t destination, int64_t *ret_due_ms)
+enum status_code destination_first_due(struct db *db, uint64_t destination,
+                                       struct destination_state *ret_state)
 {
-    struct query *q = db_query(
-        db, "SELECT min(due_ms) FROM ("
-            "SELECT min(due_ms) AS due_ms FROM queue WHERE destination = $id AND lane = 0 AND "
-            "held = 0 UNION ALL "
-            "SELECT min(due_ms) FROM queue WHERE destination = $id AND lane = 1 AND held = 0 "
-            "UNION ALL "
-            "SELECT min(due_ms) FROM queue WHERE destination = $id AND lane = 2 AND held = 0)");
+    struct query *q =
+        db_query(db, "SELECT min(due_ms), min(CASE WHEN due_ms IS NOT NULL THEN lane END) FROM ("
+                     "SELECT min(due_ms) AS due_ms, 0 AS lane FROM queue "
+                     "WHERE destination = $id AND lane = 0 AND held = 0 UNION ALL "
+                     "SELECT min(due_ms), 1 FROM queue "
+                     "WHERE destination = $id AND lane = 1 AND held = 0 UNION ALL "
+                     "SELECT min(due_ms), 2 FROM queue "
+                     "WHERE destination = $id AND lane = 2 AND held = 0)");
     query_bind_int(q, "$id", (int64_t)destination);
-    return one_time(q, ret_due_ms);
+    *ret_state = (struct destination_state){.id = destination, .due_ms = INT64_MAX};
+    if (query_next(q) && !query_is_null(q, 0)) {
+        ret_state->due_ms = query_int(q, 0);
+        ret_state->bulk = query_int(q, 1) == 2;
+    }
+    return query_end(q);
 }
 
-enum status_code destination_next_due(struct db *db, bool trouble, int64_t after_ms,
+enum status_code destination_next_due(struct db *db, enum destination_class class, int64_t after_ms,
                                       int64_t *ret_ms)
 {
     struct query *q = db_query(db, "SELECT due_ms FROM destination WHERE (trouble > 0) = $trouble "
-                                   "AND due_ms > $after_ms ORDER BY due_ms LIMIT 1");
-    query_bind_int(q, "$trouble", trouble);
+                                   "AND bulk = $bulk AND due_ms > $after_ms ORDER BY due_ms "
+                                   "LIMIT 1");
+    query_bind_int(q, "$trouble", class >= DESTINATIONS_TROUBLED);
+    query_bind_int(q, "$bulk", class % 2);
     query_bind_int(q, "$after_ms", after_ms);
     return one_time(q, ret_ms);
 }

@@ -193,18 +193,20 @@ CREATE TABLE outgoing (
 CREATE INDEX outgoing_by_body ON outgoing (body);
 
 -- Where mail goes together: "dns:example.org", "route:NAME", "literal:192.0.2.1". trouble: failures
--- in a row; due_ms: nobody goes there before. A row lives while something waits for it, and then for
+-- in a row; bulk: all that waits is of lane 2, and has its own turn; due_ms: nobody goes there before. A row lives while something waits for it, and then for
 -- some days, for what is known of it.
 CREATE TABLE destination (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     trouble INTEGER NOT NULL,
+    bulk INTEGER NOT NULL,
     due_ms INTEGER,
     last_ms INTEGER NOT NULL,
     last_words BLOB NOT NULL
 );
 -- due_ms is NULL where nothing waits.
-CREATE INDEX destination_by_due ON destination (trouble > 0, due_ms) WHERE due_ms IS NOT NULL;
+CREATE INDEX destination_by_due ON destination (trouble > 0, bulk, due_ms)
+    WHERE due_ms IS NOT NULL;
 
 -- A recipient that waits. lane: 0 urgent, 1 usual, 2 a sender with very much mail (policy/lane.h), each
 -- taken in turn. attention_ms: when it expires, or a delay notice is due, whatever its destination does.

@@ -211,8 +211,8 @@ enum status_code destination_get(struct writer *w, struct str name, uint64_t *re
     if (status != STATUS_OK || found)
         return status;
     *ret_destination = w->next_id++;
-    q = db_query(w->db, "INSERT INTO destination (id, name, trouble, due_ms, last_ms, last_words) "
-                        "VALUES ($id, $name, 0, NULL, 0, X'')");
+    q = db_query(w->db, "INSERT INTO destination (id, name, trouble, bulk, due_ms, last_ms, "
+                        "last_words) VALUES ($id, $name, 0, 0, NULL, 0, X'')");
     query_bind_int(q, "$id", (int64_t)*ret_destination);
     query_bind_words(q, "$name", name);
     return query_run(q);
@@ -225,18 +225,21 @@ static enum status_code returned_state(struct query *q, uint64_t destination,
     if (query_next(q)) {
         ret_state->trouble = (uint32_t)query_int(q, 0);
         ret_state->due_ms = query_is_null(q, 1) ? INT64_MAX : query_int(q, 1);
+        ret_state->bulk = query_int(q, 2) != 0;
     }
     return query_run(q);
 }
 
-enum status_code destination_wanted(struct writer *w, uint64_t destination, int64_t due_ms,
-                                    struct destination_state *ret_state)
+enum status_code destination_wanted(struct writer *w, uint64_t destination, bool bulk,
+                                    int64_t due_ms, struct destination_state *ret_state)
 {
     struct query *q =
         db_query(w->db, "UPDATE destination SET due_ms = CASE WHEN due_ms IS NULL THEN $due_ms "
-                        "WHEN trouble > 0 THEN due_ms ELSE min(due_ms, $due_ms) END "
-                        "WHERE id = $id RETURNING trouble, due_ms");
+                        "WHEN trouble > 0 THEN due_ms ELSE min(due_ms, $due_ms) END, "
+                        "bulk = CASE WHEN due_ms IS NULL THEN $bulk ELSE min(bulk, $bulk) END "
+                        "WHERE id = $id RETURNING trouble, due_ms, bulk");
     query_bind_int(q, "$id", (int64_t)destination);
+    query_bind_int(q, "$bulk", bulk);
     query_bind_int(q, "$due_ms", due_ms);
     return returned_state(q, destination, ret_state);
 }
@@ -246,7 +249,7 @@ enum status_code destination_hurry(struct writer *w, uint64_t destination, int64
 {
     struct query *q =
         db_query(w->db, "UPDATE destination SET due_ms = min(coalesce(due_ms, $due_ms), $due_ms) "
-                        "WHERE id = $id RETURNING trouble, due_ms");
+                        "WHERE id = $id RETURNING trouble, due_ms, bulk");
     query_bind_int(q, "$id", (int64_t)destination);
     query_bind_int(q, "$due_ms", due_ms);
     return returned_state(q, destination, ret_state);
@@ -264,27 +267,30 @@ enum status_code destination_settle(struct writer *w, uint64_t destination,
                                     const struct destination_news *news,
                                     struct destination_state *ret_state)
 {
-    int64_t due_ms = INT64_MAX;
-    enum status_code status = destination_first_due(w->db, destination, &due_ms);
+    struct destination_state first;
+    enum status_code status = destination_first_due(w->db, destination, &first);
     if (status != STATUS_OK)
         return status;
-    if (due_ms < news->not_before_ms)
-        due_ms = news->not_before_ms;
+    if (first.due_ms < news->not_before_ms)
+        first.due_ms = news->not_before_ms;
     struct query *q;
     if (news->arrived) {
-        q = db_query(w->db, "UPDATE destination SET due_ms = $due_ms, last_ms = $last_ms, "
-                            "last_words = $words, trouble = CASE WHEN $trouble THEN trouble + 1 "
-                            "ELSE 0 END WHERE id = $id RETURNING trouble, due_ms");
+        q = db_query(w->db,
+                     "UPDATE destination SET due_ms = $due_ms, bulk = $bulk, last_ms = $last_ms, "
+                     "last_words = $words, trouble = CASE WHEN $trouble THEN trouble + 1 "
+                     "ELSE 0 END WHERE id = $id RETURNING trouble, due_ms, bulk");
         query_bind_int(q, "$last_ms", news->at_wall_ms);
         text_to_sql(q, "$words", news->words);
         query_bind_int(q, "$trouble", news->trouble);
     } else {
-        q = db_query(w->db, "UPDATE destination SET due_ms = CASE WHEN trouble > 0 AND "
-                            "due_ms > $due_ms THEN due_ms ELSE $due_ms END WHERE id = $id "
-                            "RETURNING trouble, due_ms");
+        q = db_query(w->db,
+                     "UPDATE destination SET due_ms = CASE WHEN trouble > 0 AND "
+                     "due_ms > $due_ms THEN due_ms ELSE $due_ms END, bulk = $bulk WHERE id = $id "
+                     "RETURNING trouble, due_ms, bulk");
     }
     query_bind_int(q, "$id", (int64_t)destination);
-    bind_due(q, due_ms);
+    query_bind_int(q, "$bulk", first.bulk);
+    bind_due(q, first.due_ms);
     return returned_state(q, destination, ret_state);
 }
 
