@@ -6,8 +6,8 @@
 
 The zone test. is signed, and `dns.anchor` is the file with its key; what stands below plain.test.
 is not (it is delegated to the same server without a DS), and below bogus.test. the signatures are
-of a key that the DS does not know. The server of deaf.test. hears everything and says nothing. All
-records live for a second, so that a change is soon seen.
+of a key that the DS does not know. The server of deaf.test. hears everything and says nothing. No
+record may be kept, nor that there is none, so that a change is seen at once.
 """
 
 import hashlib
@@ -109,11 +109,11 @@ class Dns:
 
     def _write(self, origin):
         path = self.folder / f"{origin}.zone"
-        lines = ["$TTL 1", f"{origin}. SOA ns.test. root.test. {self.serial} 3600 600 86400 1",
-                 f"{origin}. NS ns.test."]
+        lines = [f"{origin}. 0 SOA ns.test. root.test. {self.serial} 3600 600 86400 0",
+                 f"{origin}. 0 NS ns.test."]
         if origin == "test":
-            lines += [f"ns.test. A {self.host}"]
-        path.write_text("\n".join(lines + self.records[origin]) + "\n")
+            lines += [f"ns.test. 0 A {self.host}"]
+        path.write_text("\n".join(lines + [r.replace(" ", " 0 ", 1) for r in self.records[origin]]) + "\n")
         if origin in SIGNED:
             subprocess.run(["ldns-signzone", "-o", origin, "-f", f"{path}.signed", path,
                             self.keys[origin]], check=True, capture_output=True)

@@ -5,7 +5,6 @@ domain.
         web.serve("example.test", policy_text, certificate=(chain, key))
 """
 
-import signal
 import ssl
 import socket
 import subprocess
@@ -76,13 +75,12 @@ http {{
 {"".join(self.servers.values())}
 }}
 """)
-        if self.process is None:
-            nginx = peers.unpacked("nginx")
-            self.process = subprocess.Popen([nginx / "usr/sbin/nginx", "-c", config, "-p",
-                                             self.folder], stdout=subprocess.DEVNULL,
-                                            stderr=subprocess.DEVNULL, start_new_session=True)
-        else:
-            self.process.send_signal(signal.SIGHUP)
+        if self.process is not None:
+            peers.stop_process(self.process)  # at a reload old workers would go on for a moment
+        nginx = peers.unpacked("nginx")
+        self.process = subprocess.Popen([nginx / "usr/sbin/nginx", "-c", config, "-p", self.folder],
+                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                        start_new_session=True)
         self._wait_until_served(name)
 
     def _wait_until_served(self, name):

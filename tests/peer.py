@@ -257,9 +257,9 @@ class Session:
 
     def on_bdat(self, argument):
         size, _, last = argument.partition(" ")
-        if self.message is None:
+        if self.message is None or not self.message.recipients:
             self.exactly(int(size))
-            self.reply("503 5.5.1 MAIL first")
+            self.reply("554 5.5.1 No valid recipients")
             return
         if self.peer.script_for(self).get("body") is not None:
             self.step("body", "")

@@ -141,7 +141,7 @@ def test_dsn_is_passed_on_to_postfix(lab):
                            routes={"demo.test": lab.server.port("smtp")})
     try:
         sent = lab.send(f"box@{domain}", mail_args="RET=HDRS ENVID=QQ314159",
-                        rcpt_args="NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2Box@elsewhere.test")
+                        rcpt_args="NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;b+2BBox@elsewhere.test")
         report = lab.wait_for_report(sent)
         assert report.about["Original-Envelope-Id"] == "QQ314159"
         assert "postfix" in report.about["Reporting-MTA"]

@@ -186,10 +186,19 @@ def test_smtputf8_arrives_where_it_is_known(lab):
 
 def test_deliver_by_with_return_comes_back_in_time(lab):
     """RFC 2852 mode R: what cannot be there in time is returned."""
-    with lab.peer(script={"rcpt": "450 4.2.2 The mailbox is full"}) as host:
+    with lab.peer(script={"rcpt": "450 4.2.2 The mailbox is full"},
+                  extensions=(*peer.EXTENSIONS, "DELIVERBY")) as host:
         sent = lab.send(f"bob@{lab.domain(host)}", mail_args="BY=2;R")
         fields = lab.wait_for_report(sent, seconds=7).recipients[0]
         assert fields["Action"] == "failed" and fields["Status"] == "5.4.7"
+
+
+def test_deliver_by_with_return_comes_back_from_who_does_not_know_it(lab):
+    """RFC 2852 §4.1.3: such a server could keep it for days."""
+    with lab.peer() as host:
+        sent = lab.send(f"bob@{lab.domain(host)}", mail_args="BY=600;R")
+        assert lab.wait_for_report(sent).recipients[0]["Status"] == "5.3.3"
+        assert not host.messages
 
 
 # ---- Who may not ----------------------------------------------------------------------------------
@@ -197,7 +206,8 @@ def test_deliver_by_with_return_comes_back_in_time(lab):
 
 def test_no_open_relay():
     """Without relay-from, port 25 takes nothing for elsewhere, whatever it is called."""
-    with relay.served.Served(extra="outbound {\n    lifetime 1d\n}\n") as server, \
+    with relay.served.Served(limits="tarpit 0s\nerrors 100",
+                             extra="outbound {\n    lifetime 1d\n}\n") as server, \
             relay.wire.Smtp(server.address("smtp")) as client:
         client.greet()
         for sender in ("someone@elsewhere.test", "alice@demo.test", ""):
