@@ -127,7 +127,9 @@ static void make_plan(struct courier_delivery *d, const struct courier_hop *hop)
 static enum courier_delivery_state begin(struct courier_delivery *d, const struct courier_hop *hop,
                                          struct now now)
 {
-    if (d->job->job.envelope.requiretls && !hop->authentic) {
+    /* A report about such a message is rather sent anyway than lost (RFC 8689 §5). */
+    bool is_report = str_empty(text_peek(d->job->job.sender));
+    if (d->job->job.envelope.requiretls && !is_report && !hop->authentic) {
         refuse_rest(d, hop, STR("5.7.30"),
                     STR("the message requires TLS, and the next server is not known to be who it "
                         "should be"));

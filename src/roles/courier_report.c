@@ -51,6 +51,7 @@ struct courier_report {
     struct ipc_accept_recipient plan;
     struct str drop_words;
     struct ipc_report report;
+    bool requiretls; /* so does what is told of the message (RFC 8689 §5) */
     bool is_made;
 };
 
@@ -195,7 +196,7 @@ static bool copy_results(struct courier_report *r, const struct courier_report_f
 
 /*
  * RFC 3461 §4.3: FULL is for failures only; what is too large, or binary (its report could not go
- * everywhere), is returned as its header.
+ * everywhere), is returned as its header, and so is what requires TLS (RFC 8689 §5).
  */
 static enum dsn_part choose_part(const struct courier_report *r, const struct ipc_job *job)
 {
@@ -203,7 +204,7 @@ static enum dsn_part choose_part(const struct courier_report *r, const struct ip
     for (size_t i = 0; i < r->dsn.count; i++)
         failed |= r->recipients[i].action == DSN_FAILED;
     bool full = failed && job->envelope.ret == RET_FULL && job->envelope.body != BODY_BINARYMIME &&
-                r->original_size <= COURIER_REPORT_ORIGINAL_MAX;
+                !r->requiretls && r->original_size <= COURIER_REPORT_ORIGINAL_MAX;
     return full ? DSN_PART_MESSAGE : DSN_PART_HEADER;
 }
 
@@ -223,6 +224,7 @@ static bool copy_facts(struct courier_report *r, const struct courier_report_fac
     r->dsn.utf8 = job->envelope.utf8;
     r->is_binary = job->envelope.body == BODY_BINARYMIME;
     r->original_size = job->prefix.len + job->size;
+    r->requiretls = job->envelope.requiretls;
     r->dsn.part = choose_part(r, job);
     r->plan.notify = NOTIFY_NEVER;
     return ok && arena_dup(&r->arena, facts->hostname, &r->dsn.host) &&
@@ -459,6 +461,7 @@ static bool make(struct courier_report *r)
               copy_email(r, &p, &facts, &r->report.email);
     r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0;
     r->report.envelope.utf8 = dsn_needs_utf8(&r->dsn);
+    r->report.envelope.requiretls = r->requiretls;
     ingest_free(p.ingest);
     body_writer_free(p.writer);
     return ok;
