@@ -43,6 +43,7 @@ struct courier_connection {
     enum courier_connection_state state;
     bool in_clear; /* TLS that nobody demands has failed here */
     bool ready, working, running, run_again, quitting;
+    bool put_off; /* the server wants something later: it is not held on to until then */
     bool stale;       /* it broke while it rested: what was begun then was no attempt */
     uint32_t carried; /* messages */
     struct connect connect;
@@ -422,7 +423,7 @@ static void look_for_work(struct courier_connection *conn)
         courier_delivery_begin(&conn->delivery, conn->courier, job, conn->engine, on_body_ready,
                                conn);
         conn->run_again = true;
-    } else if (worn) {
+    } else if (worn || conn->put_off) {
         courier_connection_quit(conn);
     } else {
         courier_destination_run_soon(d);
@@ -593,6 +594,7 @@ static void on_recipient(struct courier_connection *conn, const struct smtp_clie
     log_number(&line, "code", result->reply.code);
     log_text(&line, "reply", result->reply.words);
     log_end(&line);
+    conn->put_off = conn->put_off || result->verdict == SMTP_CLIENT_LATER;
     courier_delivery_recipient(&conn->delivery, result, &conn->hop);
 }
 
