@@ -385,6 +385,7 @@ static size_t visit(struct leasing *l, struct active *active, uint32_t messages,
     uint32_t count = 0;
     buf_init(&v.recipients, JOB_RECIPIENTS_MAX * sizeof(struct ipc_job_recipient));
     active->next_due_ms = INT64_MAX;
+    active->ready = false;
     while (count < messages && !is_full(l)) {
         int lane = choose(&v);
         if (lane < 0)

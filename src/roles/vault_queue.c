@@ -240,7 +240,8 @@ bool vault_batch_ready(struct vault_batch *b, void **ret_owner,
                        struct ipc_queue_ready_in *ret_ready)
 {
     for (struct vault_courier *c = b->queue.couriers; c; c = c->next) {
-        if (c->told || (!c->fresh && c->ready.len == 0))
+        bool fresh = c->fresh && !c->told;
+        if (!fresh && c->ready.len == 0)
             continue;
         struct buf ready = c->telling;
         c->telling = c->ready;
@@ -248,15 +249,12 @@ bool vault_batch_ready(struct vault_batch *b, void **ret_owner,
         buf_clear(&c->ready);
         *ret_owner = c->owner;
         *ret_ready = (struct ipc_queue_ready_in){
-            .fresh = c->fresh,
+            .fresh = fresh,
             .ready = (const struct ipc_ready *)(const void *)c->telling.ptr,
             .ready_count = c->telling.len / sizeof(struct ipc_ready)};
-        c->told = true;
-        c->fresh = false;
-        for (size_t i = 0; i < ret_ready->ready_count; i++) {
-            struct active *active = vault_active_find(&b->queue, ret_ready->ready[i].destination);
-            if (active)
-                active->ready = false;
+        if (fresh) {
+            c->told = true;
+            c->fresh = false;
         }
         return true;
     }

@@ -46,7 +46,7 @@ struct active {
     struct queue_place lanes[LANES]; /* rows up to here are leased, or gone */
     unsigned turn;                   /* of the lanes */
     int64_t next_due_ms;             /* of its rows, where all that are due have been leased */
-    bool ready;                      /* its courier is to be told of rows */
+    bool ready;                      /* its courier was told of rows, and has not asked since */
     bool ended;                      /* in this batch */
 };
 
@@ -55,8 +55,8 @@ struct vault_courier {
     struct vault_courier *next;
     void *owner;
     bool new_here; /* in this batch: if that is undone, it has to say so again */
-    bool told;     /* of rows, since it asked for work last */
-    bool fresh;    /* is to be told that some destination has work */
+    bool told;     /* that some destination has work, since it asked last */
+    bool fresh;    /* is to be told so */
     struct buf ready;
     struct buf telling; /* borrowed by the note */
 };

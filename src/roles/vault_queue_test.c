@@ -377,6 +377,19 @@ static void a_row_due_at_a_destination_the_courier_is_at_is_announced(void **sta
     assert_int_equal(w->ready_count, 1);
 }
 
+static void a_courier_busy_with_one_destination_hears_of_the_others(void **state)
+{
+    struct world *w = *state;
+    send_one(w, "carol@slow.test", "dns:slow.test");
+    assert_int_equal(lease(w, 1, 0, 10).jobs_count, 1);
+    send_one(w, "dave@slow.test", "dns:slow.test");
+    assert_int_equal(w->ready_count, 1);
+    /* It has no use for that now; but for this. */
+    send_one(w, "erin@other.test", "dns:other.test");
+    assert_true(w->fresh);
+    assert_int_equal(lease(w, 1, 0, 10).jobs_count, 1);
+}
+
 static void a_row_whose_time_comes_at_a_begun_destination_is_announced(void **state)
 {
     struct world *w = *state;
@@ -882,6 +895,7 @@ int main(void)
         WITH_WORLD(a_body_stays_while_a_mailbox_or_another_recipient_needs_it),
         WITH_WORLD(what_failed_for_now_is_leased_when_its_time_comes),
         WITH_WORLD(a_row_due_at_a_destination_the_courier_is_at_is_announced),
+        WITH_WORLD(a_courier_busy_with_one_destination_hears_of_the_others),
         WITH_WORLD(a_row_whose_time_comes_at_a_begun_destination_is_announced),
         WITH_WORLD(a_destination_in_trouble_is_left_alone_and_kept_apart),
         WITH_WORLD(rows_given_back_are_due_again_at_once),
