@@ -20,8 +20,7 @@ struct route_zone {
 /* A host that may do. */
 struct route_candidate {
     struct route_zone *zone;
-    uint64_t order; /* zone, preference, chance */
-    uint16_t weight;
+    uint64_t order; /* zone, preference, a random number */
     struct route_host host;
     uint8_t (*found[2])[16]; /* IPv6 and IPv4 addresses */
     size_t found_count[2];
@@ -202,8 +201,14 @@ static struct route_candidate make_candidate(struct route *r, struct route_zone 
         .zone = zone,
         .order = (uint64_t)(zone - r->zones) << 48 | (uint64_t)preference << 32 |
                  (chance(r) & UINT32_MAX),
-        .host = {.preference = preference, .port = zone->port},
+        .host = {.preference = preference, .port = zone->port, .chance = 1},
     };
+}
+
+/* A weight of 0 keeps a very small chance (RFC 2782); without weights (MX) all are equal. */
+static uint32_t chance_of(const struct dns_row *row)
+{
+    return row->weight * UINT32_C(256) + 1;
 }
 
 /* A host by the name that a zone gives. */
@@ -211,7 +216,7 @@ static void add_named(struct route *r, struct route_zone *zone, const struct dns
                       uint16_t port, bool secure)
 {
     struct route_candidate new = make_candidate(r, zone, row->preference);
-    new.weight = row->weight;
+    new.host.chance = chance_of(row);
     new.host.port = port;
     new.host.name = host_name(r, row->data);
     new.host.mx_secure = secure;
@@ -451,20 +456,17 @@ static bool is_cut(const struct route_candidate *c)
     return c->host.preference >= c->zone->cut;
 }
 
-/*
- * RFC 2782: among equals one is drawn, the heavier the likelier, then one of the rest, and so on. A
- * weight of 0 keeps a very small chance; without weights (MX) all chances are equal.
- */
+/* RFC 2782: among equals one is drawn, then one of the rest, and so on. */
 static void draw_order(struct route *r, struct route_candidate *first, size_t count)
 {
     for (; count > 1; first++, count--) {
-        uint64_t sum = 0, drawn, at = 0;
+        uint64_t sum = 0, drawn;
         size_t i = 0;
         for (size_t k = 0; k < count; k++)
-            sum += first[k].weight * UINT64_C(256) + 1;
+            sum += first[k].host.chance;
         drawn = chance(r) % sum;
-        for (at = first[0].weight * UINT64_C(256) + 1; at <= drawn;)
-            at += first[++i].weight * UINT64_C(256) + 1;
+        for (; drawn >= first[i].host.chance; i++)
+            drawn -= first[i].host.chance;
         struct route_candidate winner = first[i];
         memmove(first + 1, first, i * sizeof *first);
         *first = winner;
@@ -474,6 +476,7 @@ static void draw_order(struct route *r, struct route_candidate *first, size_t co
 static void ask_addresses(struct route *r)
 {
     size_t kept = 0, first = 0;
+    uint32_t rank = 0;
     for (size_t i = 0; i < r->candidate_count; i++)
         if (!is_cut(&r->candidates[i]))
             r->candidates[kept++] = r->candidates[i];
@@ -482,7 +485,9 @@ static void ask_addresses(struct route *r)
         if (i < kept && r->candidates[i].order >> 32 == r->candidates[first].order >> 32)
             continue;
         draw_order(r, &r->candidates[first], i - first);
-        first = i;
+        for (; first < i; first++)
+            r->candidates[first].host.rank = rank;
+        rank++;
     }
     for (size_t i = 0; i < kept; i++)
         ask_address(r, &r->candidates[i]);
@@ -703,4 +708,25 @@ void route_answer(struct route *r, uint32_t token, const struct dns_facts *facts
     r->open--;
     asked->answer(r, asked, facts);
     go_on(r);
+}
+
+static bool may_draw(const struct route_decision *d, size_t host, uint32_t avoid, size_t i)
+{
+    return d->hosts[i].rank == d->hosts[host].rank && !(avoid & UINT32_C(1) << i);
+}
+
+size_t route_draw(const struct route_decision *d, size_t host, uint32_t avoid, uint64_t random)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < d->host_count; i++)
+        sum += may_draw(d, host, avoid, i) ? d->hosts[i].chance : 0;
+    uint64_t drawn = sum > 0 ? random % sum : 0;
+    for (size_t i = 0; i < d->host_count; i++) {
+        if (!may_draw(d, host, avoid, i))
+            continue;
+        if (drawn < d->hosts[i].chance)
+            return i;
+        drawn -= d->hosts[i].chance;
+    }
+    return host;
 }

@@ -126,6 +126,7 @@ struct route_host {
     struct str unix_path; /* then there are no addresses */
     uint16_t port;
     uint16_t preference;            /* of MX or SRV */
+    uint32_t rank, chance;          /* among hosts of one rank each is drawn by its chance */
     const uint8_t (*addresses)[16]; /* in the order to try them; IPv4 mapped into IPv6 */
     size_t address_count;
     bool mx_secure; /* that this is a host of the destination is validated, or configured */
@@ -191,5 +192,12 @@ bool route_next(struct route *r, struct route_question *ret_question);
 
 /* What the facts point to is copied. */
 void route_answer(struct route *r, uint32_t token, const struct dns_facts *facts);
+
+/*
+ * Where one more connection begins, so that equals share the load (RFC 5321 §5.1): one of the hosts
+ * that are as good as the one numbered `host`, but none of those in `avoid` (a bit for each host)
+ * where there are others.
+ */
+size_t route_draw(const struct route_decision *d, size_t host, uint32_t avoid, uint64_t random);
 
 #endif

@@ -343,6 +343,24 @@ static void equal_hosts_take_turns_by_chance(void **state)
     assert_in_range(count_first(&w, "many.test 192.0.2.3", 400), 60, 140);
 }
 
+static void further_connections_share_the_equals(void **state)
+{
+    (void)state;
+    const struct route_host hosts[] = {{.rank = 0, .chance = 1},
+                                       {.rank = 1, .chance = 1},
+                                       {.rank = 1, .chance = 3},
+                                       {.rank = 2, .chance = 1}};
+    const struct route_decision d = {.hosts = hosts, .host_count = 4};
+    unsigned count[4] = {0};
+    for (uint64_t random = 0; random < 400; random++)
+        count[route_draw(&d, 2, 0, random)]++;
+    assert_int_equal(count[1], 100);
+    assert_int_equal(count[2], 300);
+    assert_int_equal(route_draw(&d, 0, 0, 7), 0);
+    assert_int_equal(route_draw(&d, 2, 1u << 2, 3), 1);
+    assert_int_equal(route_draw(&d, 2, 1u << 1 | 1u << 2, 3), 2); /* there is no other */
+}
+
 /* ---- Families -------------------------------------------------------------------------------- */
 
 static const struct line families[] = {
@@ -692,6 +710,7 @@ int main(void)
         cmocka_unit_test(odd_targets_are_understood),
         cmocka_unit_test(addresses_are_asked_for_all_at_once),
         cmocka_unit_test(equal_hosts_take_turns_by_chance),
+        cmocka_unit_test(further_connections_share_the_equals),
         cmocka_unit_test(families_take_turns),
         cmocka_unit_test(the_number_of_addresses_is_bounded),
         cmocka_unit_test(the_dns_does_not_lead_to_refused_addresses),

@@ -9,6 +9,7 @@
 #include "base/bug.h"
 #include "base/limits.h"
 #include "io/connect.h"
+#include "io/random.h"
 #include "io/stream.h"
 #include "roles/courier_delivery.h"
 #include "roles/courier_security.h"
@@ -190,6 +191,8 @@ static bool advance(struct courier_connection *conn)
     const struct route_host *host = host_of(conn);
     conn->in_clear = false;
     if (++conn->address >= host->address_count) {
+        if (conn->route == conn->destination->route)
+            conn->destination->failed_hosts |= UINT32_C(1) << conn->host;
         conn->address = 0;
         if (++conn->host >= decision->host_count) {
             conn->host = 0;
@@ -483,8 +486,11 @@ static void got_ready(struct courier_connection *conn)
     bool tls = stream_tls(&conn->stream) != NULL;
     conn->ready = true;
     d->ready_count++;
-    d->host = conn->host;
-    d->address = conn->address;
+    if (conn->route == d->route) {
+        d->host = conn->host;
+        d->address = conn->address;
+        d->failed_hosts &= ~(UINT32_C(1) << conn->host);
+    }
     if (!network_is_ipv4(host_of(conn)->addresses ? host_of(conn)->addresses[conn->address]
                                                   : (const uint8_t[16]){[10] = 0xff, [11] = 0xff}))
         conn->courier->ipv6_failed_ms = 0;
@@ -891,6 +897,8 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
 {
     struct courier *c = d->courier;
     struct courier_connection *conn = calloc(1, sizeof *conn);
+    size_t host = route_draw(&d->route->route.decision, d->host, d->failed_hosts, random_u64());
+    size_t address = host == d->host ? d->address : 0;
     if (!conn)
         return NULL;
     *conn = (struct courier_connection){.next = d->connections,
@@ -898,10 +906,10 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
                                         .courier = c,
                                         .destination = d,
                                         .route = courier_route_take(d->route),
-                                        .host = d->host,
-                                        .address = d->address,
-                                        .first_host = d->host,
-                                        .first_address = d->address};
+                                        .host = host,
+                                        .address = address,
+                                        .first_host = host,
+                                        .first_address = address};
     if (conn->next)
         conn->next->at = &conn->next;
     d->connections = conn;

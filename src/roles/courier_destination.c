@@ -236,6 +236,7 @@ static void on_route(void *context)
     courier_route_drop(d->route);
     d->route = found;
     d->host = d->address = 0;
+    d->failed_hosts = 0;
     courier_destination_run_soon(d);
 }
 

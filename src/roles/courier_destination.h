@@ -22,10 +22,11 @@ struct courier_destination {
     size_t working; /* jobs on connections */
     struct courier_connection *connections;
     size_t connection_count, ready_count;
-    size_t live;          /* connections that are not closed yet */
-    size_t host, address; /* of the route: where it worked last */
-    bool more;            /* the vault may have rows that are due */
-    uint32_t asked;       /* messages, in the lease that is under way */
+    size_t live;           /* connections that are not closed yet */
+    size_t host, address;  /* of the route: where it worked last */
+    uint32_t failed_hosts; /* of the route, a bit each: that let nobody in */
+    bool more;             /* the vault may have rows that are due */
+    uint32_t asked;        /* messages, in the lease that is under way */
     bool ending;
     int64_t idle_since_ms;
     struct timer timer;
