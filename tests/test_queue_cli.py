@@ -296,7 +296,8 @@ def test_there_is_one_tls_report_for_each_domain(reported):
                                               "policy-domain": "plain.test"}
     assert "failure-details" not in plain["policies"][0]
     assert sts == reported.json("tls-report", DAY, "sts.test")
-    table = reported("tls-report", DAY).splitlines()
+    assert json.loads(reported("tls-report", DAY)) == [plain, sts]
+    table = reported("tls-report", DAY, "--table").splitlines()
     assert len(table) == 5 and "certificate-expired" in "".join(table)
     assert reported.json("tls-report", "2001-01-01") == []
     reported("tls-report", DAY, "none.test", status=NOT_FOUND)

@@ -39,10 +39,11 @@ const struct cli_command cli_commands[] = {
      "For an address elsewhere: its route, the servers and their addresses, which TLS is asked\n"
      "for, the limits, and what is known of earlier attempts. The DNS is asked.",
      NULL, run_explain},
-    {"tls-report", "DAY [DOMAIN]", 1, 2, "show how TLS went with other servers on a day",
-     "DAY is like 2026-11-22 (UTC). With --json, reports as RFC 8460 has them: a list with one\n"
+    {"tls-report", "DAY [DOMAIN]", 1, 2, "tell how TLS went with other servers on a day",
+     "DAY is like 2026-11-22 (UTC). The reports are as RFC 8460 has them, in JSON: a list with "
+     "one\n"
      "for each domain, or the one of DOMAIN.",
-     NULL, run_tls_report},
+     tls_report_options, run_tls_report},
 
     {"queue list", "[ID]...", 0, CLI_ARGS_MAX, "list the mail that waits to leave",
      "A row is one recipient. ID is a row's, or a message's: its trace id.", queue_list_options,

@@ -75,6 +75,7 @@ enum cli_exit run_queue_reroute(struct cli *cli);
 enum cli_exit run_explain(struct cli *cli);
 
 /* tls_report.c */
+extern const struct cli_option tls_report_options[];
 enum cli_exit run_tls_report(struct cli *cli);
 
 /* store.c */

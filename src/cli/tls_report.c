@@ -14,6 +14,11 @@
 #include "store/directory.h"
 #include "store/queue.h"
 
+const struct cli_option tls_report_options[] = {
+    {"--table", NULL, "as a table, for people"},
+    {NULL, NULL, NULL},
+};
+
 enum { DAY_MS = 86400000, WORDS_SIZE = 65536 };
 
 struct report_day {
@@ -197,7 +202,7 @@ static void print_table(const struct report_day *d)
         listing_number(&l, (int64_t)row->sessions);
         listing_words(&l, text_peek(row->words));
     }
-    listing_print_table(&l, d->cli->out, false,
+    listing_print_table(&l, d->cli->out, d->cli->json,
                         "No session with other servers is known of that day.");
 }
 
@@ -256,9 +261,9 @@ enum cli_exit run_tls_report(struct cli *cli)
     if (!str_empty(d.domain) && d.count == 0)
         return cli_fail(cli, CLI_NOT_FOUND, "no session with servers of %s is known of that day",
                         cli->args[1]);
-    if (cli->json)
-        print_json(&d);
-    else
+    if (cli_option(cli, "--table"))
         print_table(&d);
+    else
+        print_json(&d);
     return CLI_OK;
 }
