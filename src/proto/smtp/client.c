@@ -263,6 +263,16 @@ const struct smtp_abilities *smtp_client_abilities(const struct smtp_client *c)
 
 /* ---- Input -------------------------------------------------------------------------------- */
 
+/*
+ * A reply that was there before its question is nobody's, or an attacker's who puts words in front
+ * of TLS. Of a group of commands that is known of the first one.
+ */
+static bool is_early(const struct smtp_client *c)
+{
+    uint64_t taken = c->out_total - c->out.len;
+    return c->state == CLIENT_MESSAGE ? taken < c->asked_at : c->out.len > 0;
+}
+
 static void hear(struct smtp_client *c)
 {
     static void (*const hearers[CLIENT_STATE_COUNT])(struct smtp_client *) = {
@@ -274,7 +284,7 @@ static void hear(struct smtp_client *c)
         client_close(c, SMTP_CLIENT_CLOSE_QUIT);
     else if (c->reader.code == 421)
         client_refused(c, client_reply(c));
-    else if (hearers[c->state])
+    else if (hearers[c->state] && !is_early(c))
         hearers[c->state](c);
     else
         client_close(c, SMTP_CLIENT_CLOSE_GARBAGE);

@@ -6,26 +6,31 @@
 #include "proto/smtp/client_state.h"
 
 enum {
-    BODY_HIGH = 64 * 1024,   /* with this much unwritten no more of the body is taken */
-    PIPELINED = 32 * 1024,   /* a larger body is not sent before anybody is known to want it */
-    CHUNK_COMMAND_SIZE = 64, /* "BDAT 65536 LAST" */
+    BODY_HIGH = 64 * 1024,    /* with this much unwritten no more of the body is taken */
+    CHUNKED_FROM = 64 * 1024, /* a smaller body goes behind DATA */
+    CHUNK_COMMAND_SIZE = 64,  /* "BDAT 65536 LAST" */
 };
 
 /* ---- The start ---------------------------------------------------------------------------- */
 
-/* On LMTP how many replies follow BDAT is nowhere written: only where there is no other way. */
+/*
+ * DATA is pipelined with the envelope, and its 354 shows that both are in step: behind BDAT a reply
+ * too many to the envelope would be taken for the message's. So BDAT is for what needs it, and for
+ * what is large enough to be worth the wait (and an early refusal). On LMTP how many replies follow
+ * it is nowhere written: there only where there is no other way.
+ */
 static bool is_chunked(const struct smtp_client *c)
 {
-    bool binary = c->message.given->body == SMTP_BODY_BINARYMIME;
-    return c->abilities.chunking && (binary || !c->settings->lmtp);
+    const struct smtp_client_message *m = c->message.given;
+    bool worth = m->size >= CHUNKED_FROM && !c->settings->lmtp;
+    return c->abilities.chunking && (worth || m->body == SMTP_BODY_BINARYMIME);
 }
 
-bool client_may_pipeline_body(const struct smtp_client *c)
+bool client_may_pipeline_data(const struct smtp_client *c)
 {
     const struct client_message *m = &c->message;
     bool hope = m->rcpt_due + m->accepted > 0;
-    bool small = m->given->size <= PIPELINED && !c->settings->lmtp;
-    return c->abilities.pipelining && hope && (small || !is_chunked(c));
+    return c->abilities.pipelining && hope && !is_chunked(c);
 }
 
 void client_begin_body(struct smtp_client *c)
@@ -41,8 +46,8 @@ void client_begin_body(struct smtp_client *c)
         client_tell(c, SMTP_CLIENT_EVENT_BODY_WANTED);
     } else {
         m->phase = PHASE_DATA;
-        m->data_due = 1;
         client_say(c, STR("DATA\r\n"));
+        client_asked(c, &m->data_due);
     }
 }
 

@@ -71,10 +71,22 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
 
 /* ---- Writing ------------------------------------------------------------------------------ */
 
+bool client_is_reply_due(const struct client_message *m)
+{
+    return m->rset_due || m->mail_due || m->rcpt_due || m->data_due || m->chunks_due || m->end_due;
+}
+
+void client_asked(struct smtp_client *c, uint32_t *due)
+{
+    if (!client_is_reply_due(&c->message))
+        c->asked_at = c->out_total;
+    ++*due;
+}
+
 static void say_rset(struct smtp_client *c)
 {
     client_say(c, STR("RSET\r\n"));
-    c->message.rset_due = 1;
+    client_asked(c, &c->message.rset_due);
     c->dirty = false;
 }
 
@@ -82,7 +94,7 @@ static void say_mail(struct smtp_client *c)
 {
     client_say_mail(c, c->message.given);
     c->message.mail_written = true;
-    c->message.mail_due = 1;
+    client_asked(c, &c->message.mail_due);
     c->messages++;
 }
 
@@ -106,12 +118,7 @@ static void say_rcpt(struct smtp_client *c)
     client_say_rcpt(c, m->given, r);
     m->fates[index] = FATE_SENT;
     m->rcpt_written++;
-    m->rcpt_due++;
-}
-
-bool client_is_reply_due(const struct client_message *m)
-{
-    return m->rset_due || m->mail_due || m->rcpt_due || m->data_due || m->chunks_due || m->end_due;
+    client_asked(c, &m->rcpt_due);
 }
 
 /* Nobody is left to have the message: the owner knows of everyone, and MAIL may stand open. */
@@ -141,7 +148,7 @@ static void continue_envelope(struct smtp_client *c)
             say_rcpt(c);
         else if (!client_is_reply_due(m) && m->accepted == 0)
             give_up_if_unwanted(c);
-        else if (!client_is_reply_due(m) || client_may_pipeline_body(c))
+        else if (!client_is_reply_due(m) || client_may_pipeline_data(c))
             client_begin_body(c);
         else
             return;

@@ -92,6 +92,7 @@ struct smtp_client {
     struct smtp_reply_reader reader;
     struct buf out;
     uint64_t out_total; /* written ever */
+    uint64_t asked_at;  /* out_total behind the last command that waited for no other's reply */
     size_t block;       /* octets taken since active_ms */
     int64_t active_ms;
 
@@ -160,6 +161,9 @@ void client_begin_auth(struct smtp_client *c);
 
 void client_hear_message(struct smtp_client *c);
 
+/* A command of the message is written. */
+void client_asked(struct smtp_client *c, uint32_t *due);
+
 bool client_is_reply_due(const struct client_message *m);
 
 /* Writes what of the envelope may be written now, or ends the message. */
@@ -199,8 +203,8 @@ struct smtp_client_reply client_own_reply(uint8_t class, uint16_t subject, uint1
 /* The envelope is written (and, unless pipelined, accepted): DATA, or the body at once. */
 void client_begin_body(struct smtp_client *c);
 
-/* May the body follow the envelope before that is answered? */
-bool client_may_pipeline_body(const struct smtp_client *c);
+/* May DATA follow the envelope before that is answered? */
+bool client_may_pipeline_data(const struct smtp_client *c);
 
 /* Forgets an open chunk. */
 void client_drop_chunk(struct smtp_client *c);

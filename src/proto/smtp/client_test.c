@@ -43,7 +43,7 @@ static void send_all(const struct way *way, const struct str *list, size_t count
     for (size_t i = 0; i < count; i++) {
         struct smtp_client_message m = {
             .reverse_path = STR("s@out.test"),
-            .size = list[i].len,
+            .size = list[i].len + (way->chunking ? 100000 : 0), /* so that BDAT is worth it */
             .body = way->body,
             .ret = SMTP_RET_HDRS,
             .envid = STR("a+b=c"),
@@ -135,7 +135,7 @@ static void nothing_that_is_no_mail_leaves(void **state)
             struct pair p;
             pair_init(&p, &way);
             struct smtp_client_message m = {
-                .size = bad[i].len, .recipients = three, .recipient_count = 1};
+                .size = way.chunking ? 100000 : 1, .recipients = three, .recipient_count = 1};
             pair_send(&p, &m, bad[i]);
             assert_int_equal(p.told[0], 1 + SMTP_CLIENT_REFUSED);
             assert_int_equal(p.c->out.len, 0);
