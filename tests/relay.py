@@ -277,7 +277,8 @@ class Report:
         parts = list(message.iter_parts())
         self.words = parts[0].get_content()
         self.about, *self.recipients = blocks(parts[1])
-        self.original = parts[2]
+        # What was about to be read when somebody was killed does not come along.
+        self.original = parts[2] if len(parts) > 2 else None
 
     def recipient(self, address):
         return next(fields for fields in self.recipients

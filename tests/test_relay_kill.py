@@ -45,10 +45,12 @@ def plan(chance, count):
 
 
 class Message:
-    def __init__(self, chance, domains):
+    """Its recipients have no other mail: who was served or bounced is known by the address."""
+
+    def __init__(self, number, chance, domains):
         self.octets, self.id = wire.message(wire.text(chance.choice(SIZES)))
         self.sender = relay.SENDER
-        self.recipients = [f"r{n}@{chance.choice(domains)}" for n in range(RECIPIENTS)]
+        self.recipients = [f"m{number}r{n}@{chance.choice(domains)}" for n in range(RECIPIENTS)]
         self.tries = 0
 
 
@@ -68,25 +70,19 @@ class World:
         self.lab.close()
 
     def delivered(self):
-        """{(Message-ID, recipient): [seconds]} of all that the sink had."""
+        """{recipient: [seconds]} of all that the sink had."""
         found = collections.defaultdict(list)
-        for at, message_id, recipients in self.sink.lines():
+        for at, _, recipients in self.sink.lines():
             for recipient in recipients:
-                found[message_id, recipient].append(at / 1e6)
+                found[recipient].append(at / 1e6)
         return found
 
     def bounced(self):
-        """{(Message-ID, recipient): how often} that the sender was told of."""
-        found = collections.Counter()
-        for message in self.lab.inbox():
-            if message.get_content_type() == "multipart/report":
-                report = relay.Report(message)
-                message_id = report.original.get_content().partition("Message-ID: ")[2].split()[0] \
-                    if report.original.get_content_type() == "text/rfc822-headers" \
-                    else report.original.get_payload()[0]["Message-ID"]
-                for fields in report.recipients:
-                    found[message_id, fields["Final-Recipient"].split()[-1]] += 1
-        return found
+        """{recipient: how often} the sender was told of it."""
+        return collections.Counter(
+            fields["Final-Recipient"].split()[-1] for message in self.lab.inbox()
+            if message.get_content_type() == "multipart/report"
+            for fields in relay.Report(message).recipients)
 
     def waiting(self):
         """How many rows wait for each recipient's domain."""
@@ -97,21 +93,26 @@ class World:
 
 
 def check(world, messages, kills):
-    wanted = [(m.id, recipient) for m in messages for recipient in sorted(set(m.recipients))]
+    wanted = {recipient: recipient.partition("@")[2] for m in messages for recipient in m.recipients}
     delivered, bounced = world.delivered(), world.bounced()
-    domain = {key: key[1].partition("@")[2] for key in wanted}
-    lost = [key for key in wanted if domain[key] in world.live and key not in delivered]
-    untold = [key for key in wanted if domain[key] == world.refused and bounced[key] != 1]
-    dead = sum(1 for key in wanted if domain[key] == world.dead)
+    lost = [r for r, domain in wanted.items() if domain in world.live and r not in delivered]
+    untold = [r for r, domain in wanted.items() if domain == world.refused and bounced[r] != 1]
+    dead = [r for r, domain in wanted.items() if domain == world.dead]
     assert (lost, untold) == ([], [])
-    assert world.waiting()[world.dead] == dead
-    twice = {key: times for key, times in delivered.items() if len(times) > 1}
-    unexplained = [(key, times) for key, times in twice.items() if not any(
-        whom in LOSES_RESULTS and begin - WINDOW_S <= times[0] <= end
-        for whom, begin, end in kills)]
+    assert bounced.total() == sum(1 for domain in wanted.values() if domain == world.refused)
+    assert sorted(dead) == sorted(row.recipient for row in world.lab.waiting())
+    twice = {r: times for r, times in delivered.items() if len(times) > 1}
+    # How long before the next kill that loses results each of them was served first.
+    windows = {r: min((end - times[0] for whom, begin, end in kills
+                       if whom in LOSES_RESULTS and end >= times[0]), default=None)
+               for r, times in twice.items()}
+    unexplained = {r: window for r, window in windows.items()
+                   if window is None or window > WINDOW_S}
     count = collections.Counter(whom for whom, _, _ in kills)
-    print(f"{len(wanted)} recipients, {dead} of them waiting, {sum(bounced.values())} bounced, "
-          f"{len(twice)} served twice; kills: {dict(count)}")
+    print(f"{len(wanted)} recipients, {len(dead)} of them waiting, {sum(bounced.values())} bounced, "
+          f"{len(twice)} served twice, at most {max([0, *filter(None, windows.values())]):.3f} s "
+          f"before a kill; kills: {dict(count)}")
+    import statistics; print(sorted(round(w,3) for w in windows.values() if w is not None)[::20])
     assert not unexplained
 
 
@@ -124,11 +125,11 @@ def test_no_recipient_is_lost_by_kills():
         killer = killing.Killer(world.lab.server, clients, chance, POINTS)
         messages = []
         for kind, what in plan(chance, DELIVERIES // (PER_ROUND * RECIPIENTS) + 1):
-            batch = [Message(chance, world.domains) for _ in range(PER_ROUND)]
+            batch = [Message(len(messages) + n, chance, world.domains) for n in range(PER_ROUND)]
             messages += batch
             killer.round(kind, what, batch)
         mail.wait_until(world.is_settled, 60)
-        check(world, messages, killer.kills)
         print(killer.done)
+        check(world, messages, killer.kills)
     finally:
         world.close()
