@@ -43,6 +43,10 @@ class Sink:
         while self.count() < count and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def close(self):
+    def stop(self):
+        """Takes no more; all that it had is in its notes."""
         peers.stop_process(self.process)
+
+    def close(self):
+        self.stop()
         self.home.cleanup()
