@@ -147,7 +147,7 @@ def test_dsn_is_passed_on_to_postfix(lab):
         assert "postfix" in report.about["Reporting-MTA"]
         fields = report.recipients[0]
         assert fields["Action"] == "delivered"
-        assert fields["Original-Recipient"].replace(" ", "") == "rfc822;b+ox@elsewhere.test"
+        assert fields["Original-Recipient"].replace(" ", "") == "rfc822;b+Box@elsewhere.test"
     finally:
         server.close()
 
