@@ -154,6 +154,20 @@ def test_a_start_with_errors_says_all_of_them(tmp_path):
     assert re.search(rf"postern\.conf:{lines}:\d+: |postern\.conf:{lines + 1}:\d+: ", done.stderr)
 
 
+def test_password_files_of_routes_that_cannot_be_read_are_told(tmp_path):
+    """All at once; the keeper is never handed a pipe, for which it would wait."""
+    routes = ""
+    for name in ("missing", "pipe"):
+        routes += (f"route {name} {{\n    domains {name}.test\n    to smtp.test\n"
+                   f"    tls required\n    auth me {tmp_path}/{name}\n}}\n")
+    os.mkfifo(tmp_path / "pipe")
+    server = serve.Serve(tmp_path / "server", listeners=("mx",), extra=routes)
+    done = run_serve(server.config_path)
+    assert done.returncode != 0
+    assert f"{tmp_path}/missing: No such file" in done.stderr
+    assert f"{tmp_path}/pipe: not a file" in done.stderr
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     server = serve.Serve(tmp_path / "server", listeners=("mx",))
     with socket.create_server(server.address("mx")):
