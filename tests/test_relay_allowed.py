@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+import mail
 import postern
 import relay
 import served
@@ -115,3 +116,23 @@ def test_sendmail_sends_on(lab):
     assert (done.returncode, done.stderr) == (0, b"")
     [row] = [row for row in lab.waiting() if row.recipient == "far@elsewhere.test"]
     assert row.notify == 1
+
+
+def test_a_lost_reply_sends_nothing_twice(lab):
+    """Promise 3 holds for what goes on, too (RFC 1047)."""
+    octets, _ = wire.message()
+    lost = wire.Smtp(lab.server.address("smtp"))
+    assert lost.greet().begin(["twice@elsewhere.test"]).startswith("354")
+    lost.send(wire.stuffed(octets))
+
+    def rows():
+        return [row for row in lab.waiting() if row.recipient == "twice@elsewhere.test"]
+    mail.wait_until(rows)
+    lost.reset()
+    with wire.Smtp(lab.server.address("smtp")) as again:
+        again.greet()
+        assert again.message(octets, ["twice@elsewhere.test"]).startswith("250")
+        assert len(rows()) == 1
+        # A second message with the same octets, from who has had its 250, is a second message.
+        assert again.message(octets, ["twice@elsewhere.test"]).startswith("250")
+        assert len(rows()) == 2
