@@ -215,7 +215,7 @@ static const struct line plain[] = {
     {"first.test", DNS_A, "192.0.2.1"},
     {"second.test", DNS_A, "192.0.2.2"},
     {"upper.test", DNS_MX, "10 FIRST.Test"},
-    {"twice.test", DNS_MX, "20 first.test, 10 first.test"},
+    {"twice.test", DNS_MX, "20 first.test, 15 second.test, 10 first.test, 30 second.test"},
     {"bare.test", DNS_A, "192.0.2.3"},
     {"six.test", DNS_AAAA, "2001:db8::6"},
     {"txt.test", DNS_TXT, ""},
@@ -247,7 +247,7 @@ static void mx_hosts_are_tried_by_preference(void **state)
     (void)state;
     expect(plain, "dns:a.test", "first.test 192.0.2.1:25\nsecond.test 192.0.2.2:25\n");
     expect(plain, "dns:upper.test", "first.test 192.0.2.1:25\n");
-    expect(plain, "dns:twice.test", "first.test 192.0.2.1:25\n");
+    expect(plain, "dns:twice.test", "first.test 192.0.2.1:25\nsecond.test 192.0.2.2:25\n");
     expect(plain, "dns:alias.test", "first.test 192.0.2.1:25\n");
 }
 
