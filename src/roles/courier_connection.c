@@ -12,6 +12,7 @@
 #include "io/random.h"
 #include "io/stream.h"
 #include "roles/courier_delivery.h"
+#include "roles/courier_queue.h"
 #include "roles/courier_security.h"
 #include "roles/courier_settings.h"
 #include "roles/courier_tls_report.h"
@@ -44,7 +45,7 @@ struct courier_connection {
     enum courier_connection_state state;
     bool in_clear; /* TLS that nobody demands has failed here */
     bool ready, working, running, run_again, quitting;
-    bool put_off; /* the server wants something later: it is not held on to until then */
+    bool put_off;     /* the server wants something later: it is not held on to until then */
     bool stale;       /* it broke while it rested: what was begun then was no attempt */
     uint32_t carried; /* messages */
     struct connect connect;
@@ -491,6 +492,7 @@ static void got_ready(struct courier_connection *conn)
         d->address = conn->address;
         d->failed_hosts &= ~(UINT32_C(1) << conn->host);
     }
+    courier_queue_ask_soon(conn->courier); /* for more than it began with */
     if (!network_is_ipv4(host_of(conn)->addresses ? host_of(conn)->addresses[conn->address]
                                                   : (const uint8_t[16]){[10] = 0xff, [11] = 0xff}))
         conn->courier->ipv6_failed_ms = 0;

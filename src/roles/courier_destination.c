@@ -172,7 +172,9 @@ static void end_waiting(struct courier_destination *d, const struct courier_fate
 
 uint32_t courier_destination_wants(const struct courier_destination *d)
 {
-    if (!d->more || d->ending || !d->route || d->waiting >= WAITING_LOW)
+    /* Until somebody lets us in, what it began with is enough. */
+    bool is_in = d->ready_count > 0 || d->waiting + d->working == 0;
+    if (!d->more || d->ending || !is_in || d->waiting >= WAITING_LOW)
         return 0;
     return (uint32_t)(WAITING_HIGH - d->waiting);
 }

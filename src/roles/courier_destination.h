@@ -26,6 +26,7 @@ struct courier_destination {
     size_t host, address;  /* of the route: where it worked last */
     uint32_t failed_hosts; /* of the route, a bit each: that let nobody in */
     bool more;             /* the vault may have rows that are due */
+    bool news;             /* so it said since the lease that is under way was asked for */
     uint32_t asked;        /* messages, in the lease that is under way */
     bool ending;
     int64_t idle_since_ms;

@@ -41,6 +41,7 @@ struct courier_queue {
     /* Destinations that we are not at may have work, without and with trouble of late. */
     bool fresh_maybe, troubled_maybe;
     bool asked_fresh, asked_troubled; /* in the lease that is under way */
+    bool news;                        /* came since it was asked for */
     bool due;                         /* the vault is to be asked, whatever there is room for */
     struct courier_job *all;
     size_t job_count, job_size;
@@ -328,7 +329,7 @@ static void settle_wants(struct courier *c)
         for (struct courier_destination *d = c->destinations[i]; d; d = d->next) {
             if (d->asked == 0)
                 continue;
-            d->more = false;
+            d->more = d->news;
             d->asked = 0;
             courier_destination_run_soon(d);
         }
@@ -350,14 +351,14 @@ static void begin_destinations(struct courier *c, const struct ipc_lease_out *ou
     }
 }
 
-/* Only what was asked for is known not to be there. */
+/* Only what was asked for is known not to be there, and what came meanwhile may be. */
 static void note_wait(struct courier_queue *q, int64_t wait_ms)
 {
     int64_t now_ms = courier_now(q->courier).mono_ms;
-    bool more = wait_ms == 0;
+    bool more = wait_ms == 0 || q->news;
     q->fresh_maybe = more || (q->fresh_maybe && !q->asked_fresh);
     q->troubled_maybe = more || (q->troubled_maybe && !q->asked_troubled);
-    if (!more)
+    if (wait_ms != 0)
         timer_set(&q->lease_timer, wait_ms >= NEVER_MS - now_ms ? NEVER_MS : now_ms + wait_ms);
 }
 
@@ -385,6 +386,7 @@ static size_t gather_wants(struct courier *c, struct ipc_want *wants)
         for (struct courier_destination *d = c->destinations[i]; d; d = d->next) {
             uint32_t messages = count < WANTS_MAX ? courier_destination_wants(d) : 0;
             d->asked = messages;
+            d->news = false;
             if (messages > 0)
                 wants[count++] = (struct ipc_want){d->id, messages};
         }
@@ -415,6 +417,7 @@ static void ask(struct courier_queue *q)
     q->asked_fresh = in.fresh > 0;
     q->asked_troubled = in.troubled > 0;
     q->due = false;
+    q->news = false;
     q->lease_call = ipc_lease_call(q->vault, &in, on_lease, q);
     if (q->lease_call == 0) {
         settle_wants(c);
@@ -426,6 +429,7 @@ static void look_for_all(struct courier_queue *q)
 {
     q->fresh_maybe = true;
     q->troubled_maybe = true;
+    q->news = true;
 }
 
 void courier_on_queue_ready(void *context, struct channel *from,
@@ -436,12 +440,13 @@ void courier_on_queue_ready(void *context, struct channel *from,
     for (size_t i = 0; i < in->ready_count; i++) {
         struct courier_destination *d = courier_destination_find(c, in->ready[i].destination);
         if (d)
-            d->more = true;
+            d->more = d->news = true;
         else /* we have left it meanwhile */
             look_for_all(c->queue);
     }
     if (in->fresh)
         look_for_all(c->queue);
+    c->queue->due = true; /* it says nothing more before it is asked */
     look_soon(c->queue);
 }
 
