@@ -7,7 +7,8 @@
 
 enum {
     OUTPUT_MAX = 256 * 1024, /* never reached: what adds to the output looks how much is in it */
-    BLOCK_SIZE = 16 * 1024   /* so much must move before the patience with the peer is new */
+    DOMAINS_SIZE = 16 * 1024,
+    BLOCK_SIZE = 16 * 1024 /* so much must move before the patience with the peer is new */
 };
 
 const struct smtp_client_timeouts smtp_client_timeouts_default = {
@@ -20,7 +21,7 @@ const struct smtp_client_timeouts smtp_client_timeouts_default = {
     .data_ms = 2 * 60 * 1000,
     .block_ms = 3 * 60 * 1000,
     .end_ms = 10 * 60 * 1000,
-    .rset_ms = 30 * 1000,
+    .rset_ms = 2 * 60 * 1000,
     .quit_ms = 10 * 1000,
 };
 
@@ -211,6 +212,7 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings,
     smtp_reply_reader_init(&c->reader);
     buf_init(&c->out, OUTPUT_MAX);
     buf_init(&c->auth, LIMIT_SMTP_REPLY_SIZE);
+    buf_init(&c->domains, DOMAINS_SIZE);
     buf_init(&c->challenge, LIMIT_SMTP_REPLY_SIZE);
     buf_init(&c->auth_initial, LIMIT_SMTP_AUTH_LINE_SIZE);
     return c;
@@ -223,6 +225,7 @@ void smtp_client_free(struct smtp_client *c)
     smtp_reply_reader_release(&c->reader);
     buf_wipe(&c->out);
     buf_release(&c->auth);
+    buf_release(&c->domains);
     buf_wipe(&c->challenge);
     buf_wipe(&c->auth_initial);
     free(c->message.fates);
@@ -389,7 +392,7 @@ bool smtp_client_next(struct smtp_client *c, struct smtp_client_event *ret_event
     }
     if (pull_flag(&c->event_done, SMTP_CLIENT_EVENT_MESSAGE_DONE, ret_event)) {
         uint32_t max = c->abilities.mail_max;
-        ret_event->more = c->state == CLIENT_READY && (max == 0 || c->messages < max);
+        ret_event->more = c->state == CLIENT_READY && !c->spent && (max == 0 || c->messages < max);
         return true;
     }
     if (c->message.given || !pull_flag(&c->event_closed, SMTP_CLIENT_EVENT_CLOSED, ret_event))

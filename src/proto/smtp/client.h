@@ -83,15 +83,16 @@ struct smtp_client_settings {
 struct smtp_abilities {
     bool extended; /* it answered EHLO or LHLO */
     bool pipelining, chunking, dsn, smtputf8, eight_bit_mime, binary_mime, requiretls, starttls;
-    bool enhanced_codes;
     bool mt_priority;
     bool deliver_by;
-    uint32_t deliver_by_min_s; /* the shortest time it takes with mode R; 0: none said */
     bool size;
-    uint64_t size_max;        /* 0: none said */
-    uint32_t mail_max;        /* RFC 9422; 0: none said */
-    uint32_t rcpt_max;        /* what does not fit is given back as SMTP_CLIENT_AGAIN */
-    uint32_t rcpt_domain_max; /* for the owner */
+    uint64_t size_max; /* 0: none said */
+
+    /*
+     * RFC 9422; 0: none said. Messages of a connection; recipients of a message; different domains
+     * of all recipients of a connection. Recipients that do not fit are SMTP_CLIENT_AGAIN.
+     */
+    uint32_t mail_max, rcpt_max, rcpt_domain_max;
     struct text auth; /* mechanisms, upper case, a space between; lives until the next EHLO */
 };
 

@@ -219,12 +219,12 @@ static void log_abilities(struct run *r)
         bool there;
         const char *name;
     } names[] = {
-        {a->extended, "extended"},       {a->pipelining, "pipelining"},
-        {a->chunking, "chunking"},       {a->dsn, "dsn"},
-        {a->smtputf8, "smtputf8"},       {a->eight_bit_mime, "8bitmime"},
-        {a->binary_mime, "binarymime"},  {a->requiretls, "requiretls"},
-        {a->starttls, "starttls"},       {a->enhanced_codes, "enhanced"},
-        {a->mt_priority, "mt-priority"}, {a->deliver_by, "deliverby"},
+        {a->extended, "extended"},      {a->pipelining, "pipelining"},
+        {a->chunking, "chunking"},      {a->dsn, "dsn"},
+        {a->smtputf8, "smtputf8"},      {a->eight_bit_mime, "8bitmime"},
+        {a->binary_mime, "binarymime"}, {a->requiretls, "requiretls"},
+        {a->starttls, "starttls"},      {a->mt_priority, "mt-priority"},
+        {a->deliver_by, "deliverby"},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (names[i].there)

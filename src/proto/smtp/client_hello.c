@@ -20,15 +20,6 @@ static void take_size(struct smtp_client *c, struct str rest)
         c->abilities.size_max = size;
 }
 
-/* RFC 2852 §2: DELIVERBY [min-by-time] */
-static void take_deliver_by(struct smtp_client *c, struct str rest)
-{
-    struct str word;
-    uint64_t seconds;
-    if (next_word(&rest, &word) && str_to_u64(word, UINT32_MAX, &seconds))
-        c->abilities.deliver_by_min_s = (uint32_t)seconds;
-}
-
 /* RFC 9422 §3: LIMITS 1*(SP name "=" value); unknown names are passed over. */
 static void take_limits(struct smtp_client *c, struct str rest)
 {
@@ -91,9 +82,8 @@ static void take_ability(struct smtp_client *c, struct str line)
         {STR("BINARYMIME"), &a->binary_mime, NULL},
         {STR("REQUIRETLS"), &a->requiretls, NULL},
         {STR("STARTTLS"), &a->starttls, NULL},
-        {STR("ENHANCEDSTATUSCODES"), &a->enhanced_codes, NULL},
         {STR("MT-PRIORITY"), &a->mt_priority, NULL},
-        {STR("DELIVERBY"), &a->deliver_by, take_deliver_by},
+        {STR("DELIVERBY"), &a->deliver_by, NULL},
         {STR("SIZE"), &a->size, take_size},
         {STR("LIMITS"), NULL, take_limits},
         {STR("AUTH"), NULL, take_auth},

@@ -110,7 +110,7 @@ static void say_rcpt(struct smtp_client *c)
     }
     if (c->abilities.rcpt_max > 0 && m->rcpt_written >= c->abilities.rcpt_max)
         m->full = true;
-    if (m->full) {
+    if (m->full || !client_take_domain(c, r->path)) {
         reply = client_own_reply(4, 5, 3, STR("the server takes no more recipients at once"));
         client_tell_recipient(c, index, SMTP_CLIENT_AGAIN, SMTP_CLIENT_RCPT, reply);
         return;
@@ -128,7 +128,6 @@ static void give_up_if_unwanted(struct smtp_client *c)
     if (m->rcpt_next < m->given->recipient_count || m->rcpt_due > 0 || m->accepted > 0)
         return;
     c->dirty = c->dirty || m->mail_written;
-    client_drop_chunk(c);
     m->phase = PHASE_DEAD;
 }
 

@@ -72,6 +72,28 @@ bool client_find_rcpt_obstacle(const struct smtp_client_message *m,
     return true;
 }
 
+/*
+ * RFC 9422 §4.3: RCPTDOMAINMAX counts the domains of a session. Where too many are remembered, the
+ * connection has done its work as well.
+ */
+bool client_take_domain(struct smtp_client *c, struct str path)
+{
+    struct str domain = str_skip(path, (size_t)(str_rfind_byte(path, '@') + 1));
+    struct str rest = buf_str(&c->domains), known;
+    if (c->abilities.rcpt_domain_max == 0)
+        return true;
+    while (str_split(&rest, '\n', &known))
+        if (str_eq_nocase(known, domain))
+            return true;
+    c->spent = c->domain_count >= c->abilities.rcpt_domain_max ||
+               c->domains.len + domain.len + 1 > c->domains.max ||
+               !buf_append_str(&c->domains, domain) || !buf_append_byte(&c->domains, '\n');
+    if (c->spent)
+        return false;
+    c->domain_count++;
+    return true;
+}
+
 /* ---- MAIL --------------------------------------------------------------------------------- */
 
 /* Says name and value, unless the value is longer than it may be. */

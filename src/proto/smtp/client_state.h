@@ -109,6 +109,10 @@ struct smtp_client {
     struct buf auth_initial;
 
     uint32_t messages;
+    struct buf
+        domains; /* of all recipients so far, "\n" behind each; only where there is a limit */
+    uint32_t domain_count;
+    bool spent; /* another domain would be one too many: there is no next message here */
     struct client_message message;
     struct client_body body;
     struct client_sweep sweep;
@@ -188,6 +192,9 @@ bool client_find_obstacle(const struct smtp_client *c, const struct smtp_client_
 bool client_find_rcpt_obstacle(const struct smtp_client_message *m,
                                const struct smtp_client_recipient *r,
                                struct smtp_client_reply *ret_reply);
+
+/* False where the recipient's domain is one more than the connection may have. */
+bool client_take_domain(struct smtp_client *c, struct str path);
 
 /* MAIL and RCPT with their parameters. */
 void client_say_mail(struct smtp_client *c, const struct smtp_client_message *m);
