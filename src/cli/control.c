@@ -7,6 +7,7 @@
 #include "cli/server.h"
 #include "roles/warden.h"
 #include "store/directory.h"
+#include "store/queue.h"
 #include "store/read.h"
 
 enum cli_exit run_control_serve(struct cli *cli)
@@ -73,11 +74,19 @@ static const struct listing_column status_columns[] = {
     {"SERVER", "running", LISTING_YES_NO},    {"HOSTNAME", "hostname", LISTING_WORDS},
     {"DATA", "data", LISTING_WORDS},          {"DOMAINS", "domains", LISTING_NUMBER},
     {"ACCOUNTS", "accounts", LISTING_NUMBER}, {"MAIL", "mail", LISTING_SIZE},
+    {"WAITING", "waiting", LISTING_NUMBER},   {"HELD", "held", LISTING_NUMBER},
+};
+
+/* What the store keeps. */
+struct kept {
+    size_t domains, accounts;
+    uint64_t size;
+    struct queue_numbers queue;
 };
 
 /* A store that is not there yet holds nothing. */
-static enum status_code count_store(struct cli *cli, const struct config *config, size_t *domains,
-                                    size_t *accounts, uint64_t *size)
+static enum status_code count_store(struct cli *cli, const struct config *config,
+                                    struct kept *ret_kept)
 {
     char path[4096];
     struct db *db = NULL;
@@ -88,11 +97,13 @@ static enum status_code count_store(struct cli *cli, const struct config *config
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     if (status == STATUS_OK)
-        status = directory_domains(db, &cli->arena, &domain_list, domains);
+        status = directory_domains(db, &cli->arena, &domain_list, &ret_kept->domains);
     if (status == STATUS_OK)
-        status = directory_accounts(db, &cli->arena, &account_list, accounts);
-    for (size_t i = 0; status == STATUS_OK && i < *accounts; i++)
-        *size += account_list[i].used;
+        status = directory_accounts(db, &cli->arena, &account_list, &ret_kept->accounts);
+    if (status == STATUS_OK)
+        status = read_queue_numbers(db, &ret_kept->queue);
+    for (size_t i = 0; status == STATUS_OK && i < ret_kept->accounts; i++)
+        ret_kept->size += account_list[i].used;
     db_close(db);
     return status;
 }
@@ -101,12 +112,11 @@ enum cli_exit run_control_status(struct cli *cli)
 {
     struct config config;
     struct listing l;
-    size_t domains = 0, accounts = 0;
-    uint64_t size = 0;
+    struct kept kept = {0};
     enum cli_exit code = cli_config(cli, &config);
     if (code != CLI_OK)
         return code;
-    enum status_code status = count_store(cli, &config, &domains, &accounts, &size);
+    enum status_code status = count_store(cli, &config, &kept);
     if (status != STATUS_OK)
         return cli_fail_status(cli, status, NULL);
     bool running = cli_server_runs(&config);
@@ -114,9 +124,11 @@ enum cli_exit run_control_status(struct cli *cli)
     listing_yes_no(&l, running);
     listing_words(&l, config.hostname);
     listing_words(&l, config.data);
-    listing_number(&l, (int64_t)domains);
-    listing_number(&l, (int64_t)accounts);
-    listing_number(&l, (int64_t)size);
+    listing_number(&l, (int64_t)kept.domains);
+    listing_number(&l, (int64_t)kept.accounts);
+    listing_number(&l, (int64_t)kept.size);
+    listing_number(&l, (int64_t)kept.queue.waiting);
+    listing_number(&l, (int64_t)kept.queue.held);
     listing_print_record(&l, cli->out, cli->json);
     return running ? CLI_OK : CLI_NOT_FOUND;
 }
