@@ -83,6 +83,17 @@ def test_a_commit_whose_news_died_with_the_vault_is_seen_all_the_same(new_demo):
     conn.logout()
 
 
+def test_a_session_outlives_its_keeper_and_then_the_vault(new_demo):
+    demo = new_demo()
+    conn = mail.imap(demo)
+    for role in ("keeper", "vault"):
+        pid = processes.roles(demo)[role]
+        os.kill(pid, signal.SIGKILL)
+        processes.wait_for_role(demo, role, other_than=pid)
+    mail.wait_until(lambda: conn.create("Kept")[0] == "OK")
+    conn.logout()
+
+
 def test_an_account_disabled_during_a_login_is_not_let_in(new_demo):
     demo = new_demo()
     mailroom = processes.roles(demo)["mailroom"]

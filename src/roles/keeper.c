@@ -1,5 +1,6 @@
 #include "roles/keeper.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,7 +164,6 @@ static void *keeper_create(struct role *role)
     timer_init(&k->rotation, role_loop(role), on_rotation, k);
     random_bytes(throttle_secret, sizeof throttle_secret);
     random_bytes(cache_key, sizeof cache_key);
-    random_bytes(k->capability_key.octets, sizeof k->capability_key.octets);
     k->throttle = throttle_new(throttle_secret);
     k->cache = login_cache_new(cache_key);
     k->tls = keeper_tls_new();
@@ -213,6 +213,26 @@ static bool load_libraries(void)
     return ok;
 }
 
+/*
+ * A run of the server is this boot of the machine and this warden. Where the machine does not say
+ * which boot it is, it is this process alone.
+ */
+static bool make_capability_key(struct keeper *k)
+{
+    enum { BOOT_SIZE = 64 };
+    char run[128];
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd >= 0 ? read(fd, run, BOOT_SIZE) : -1;
+    size_t len = got > 0 ? (size_t)got : BOOT_SIZE;
+    if (fd >= 0)
+        close(fd);
+    if (got <= 0)
+        random_bytes(run, len);
+    snprintf(run + len, sizeof run - len, "%ld", (long)getppid());
+    return capability_key_derive(str_make(k->fake_secret, sizeof k->fake_secret),
+                                 str_make(run, len + strlen(run + len)), &k->capability_key);
+}
+
 /* In this order: the children know no secret. */
 static enum status_code keeper_prepare(void *state, const struct ipc_config_in *config,
                                        struct diag *diag)
@@ -238,6 +258,8 @@ static enum status_code keeper_prepare(void *state, const struct ipc_config_in *
     status = secrets_open(path, &k->secrets, diag);
     if (status == STATUS_OK)
         status = secrets_fake(k->secrets, k->fake_secret);
+    if (status == STATUS_OK && !make_capability_key(k))
+        status = STATUS_NO_MEMORY;
     return status;
 }
 

@@ -12,7 +12,7 @@
  * A capability is what the keeper gives to a session that has logged in: whose it is and what it
  * may do, under a MAC. The session's mailroom shows it to the vault with every change, and only
  * these two (keeper and vault) have the key. It holds no secret of the account, and dies with the
- * keys that the keeper draws at its start. Pure.
+ * run of the server. Pure.
  */
 enum capability_right {
     CAPABILITY_CHANGE_MAIL = 1, /* the account's mailboxes and messages, and those shared with it */
@@ -32,13 +32,21 @@ struct capability_key {
     uint8_t octets[CAPABILITY_KEY_SIZE];
 };
 
+/*
+ * The key of a run of the server, from the keeper's lasting secret: a keeper that is started anew
+ * has the one it had, so sessions go on whatever was restarted meanwhile. `run` names the run: keys
+ * of others, and so their capabilities, are of no use in it. False where libcrypto has no memory.
+ */
+MUST_USE bool capability_key_derive(struct str secret, struct str run,
+                                    struct capability_key *ret_key);
+
 /* False where libcrypto has no memory. */
 MUST_USE bool capability_mint(const struct capability *c, const struct capability_key *key,
                               uint8_t ret_octets[static CAPABILITY_SIZE]);
 
 /*
- * The vault's side. A keeper that is started anew draws a new key, and sessions minted by the one
- * before go on: the last CAPABILITY_KEYS_MAX keys are good.
+ * The vault's side. Sessions go on whatever key a keeper that is started anew brings (an operator
+ * may have given it another secret): the last CAPABILITY_KEYS_MAX keys are good.
  */
 enum { CAPABILITY_KEYS_MAX = 4 };
 

@@ -70,9 +70,23 @@ static void the_last_few_keys_are_good(void **state)
     assert_false(capability_keys_add(&keys, STR("short")));
 }
 
+static void a_run_has_one_key_and_other_runs_have_others(void **state)
+{
+    (void)state;
+    struct capability_key first, again, later, foreign;
+    assert_true(capability_key_derive(STR("secret"), STR("boot 1"), &first));
+    assert_true(capability_key_derive(STR("secret"), STR("boot 1"), &again));
+    assert_true(capability_key_derive(STR("secret"), STR("boot 2"), &later));
+    assert_true(capability_key_derive(STR("Secret"), STR("boot 1"), &foreign));
+    assert_memory_equal(&first, &again, sizeof first);
+    assert_memory_not_equal(&first, &later, sizeof first);
+    assert_memory_not_equal(&first, &foreign, sizeof first);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_has_one_key_and_other_runs_have_others),
         cmocka_unit_test(what_was_minted_is_read_back),
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(the_last_few_keys_are_good),

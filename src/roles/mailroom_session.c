@@ -118,6 +118,13 @@ static void open_session(struct mailroom_session *s, struct now now)
     s->closed = status != STATUS_OK;
 }
 
+static void set_timer(struct mailroom_session *s)
+{
+    int64_t deadline = s->open ? s->protocol->deadline(s) : NEVER_MS;
+    bool ends = s->open && !s->closing && s->expires_ms < deadline;
+    timer_set(&s->timer, ends ? s->expires_ms : deadline);
+}
+
 void mailroom_session_run(struct mailroom_session *s)
 {
     if (s->running || !s->checked)
@@ -134,7 +141,7 @@ void mailroom_session_run(struct mailroom_session *s)
     if (s->closed)
         mailroom_session_free(s);
     else
-        timer_set(&s->timer, s->open ? s->protocol->deadline(s) : NEVER_MS);
+        set_timer(s);
 }
 
 static void on_ready(void *context)
@@ -145,7 +152,13 @@ static void on_ready(void *context)
 static void on_timer(void *context)
 {
     struct mailroom_session *s = context;
-    s->protocol->tick(s, mailroom_session_now(s));
+    struct now now = mailroom_session_now(s);
+    if (now.mono_ms < s->expires_ms) {
+        s->protocol->tick(s, now);
+    } else {
+        s->expires_ms = NEVER_MS; /* said once */
+        s->protocol->shutdown(s, "Your login is too old, please log in again");
+    }
     mailroom_session_run(s);
 }
 
@@ -183,6 +196,7 @@ static void on_checked(void *context, enum status_code status,
         return;
     }
     s->checked = true;
+    s->expires_ms = out->expires_ms;
     mailroom_session_run(s);
 }
 

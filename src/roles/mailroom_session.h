@@ -58,8 +58,9 @@ struct mailroom_session {
     struct buf capability;
     char trace_id[32];
     bool utf8;
-    uint32_t call; /* the vault owes a reply; 0: it does not */
-    bool checked;  /* the vault has vouched for the capability; no mail is touched before */
+    uint32_t call;      /* the vault owes a reply; 0: it does not */
+    int64_t expires_ms; /* the capability */
+    bool checked;       /* the vault has vouched for the capability; no mail is touched before */
     bool running;
     bool yield;           /* long work was done: now the others, whatever there is still to do */
     bool open;            /* handed over: the edge has its answer */

@@ -302,12 +302,19 @@ static void purge(void *context)
  * Whose request is it? 0 where the capability says nothing good. A reply of the vault's own, which
  * waits for no commit.
  */
-static uint64_t actor(struct vault *v, struct str octets)
+static uint64_t actor_until(struct vault *v, struct str octets, int64_t *ret_expires_ms)
 {
-    struct capability c;
+    struct capability c = {0};
     bool good = capability_check(&v->keys, octets, role_now(v->role), &c) &&
                 c.rights & CAPABILITY_CHANGE_MAIL;
+    *ret_expires_ms = c.expires_ms;
     return good ? c.account : 0;
+}
+
+static uint64_t actor(struct vault *v, struct str octets)
+{
+    int64_t expires_ms;
+    return actor_until(v, octets, &expires_ms);
 }
 
 static struct vault_ticket ticket(struct channel *ch, uint32_t id)
@@ -422,10 +429,13 @@ static void on_confirm(void *context, struct channel *from, const struct ipc_con
 static void on_session_check(void *context, struct channel *from, uint32_t id,
                              const struct ipc_session_check_in *in)
 {
-    uint64_t account = actor(context, in->capability);
-    ipc_session_check_reply(from, id,
-                            &(struct ipc_session_check_out){
-                                .status = account ? STATUS_OK : STATUS_DENIED, .account = account});
+    int64_t expires_ms;
+    uint64_t account = actor_until(context, in->capability, &expires_ms);
+    ipc_session_check_reply(
+        from, id,
+        &(struct ipc_session_check_out){.status = account ? STATUS_OK : STATUS_DENIED,
+                                        .account = account,
+                                        .expires_ms = expires_ms});
 }
 
 static void on_watch(void *context, struct channel *from, const struct ipc_watch_in *in)
