@@ -583,7 +583,7 @@ static bool was_not_tried(const struct courier_connection *conn,
                           const struct smtp_client_result *result)
 {
     return conn->carried > 0 && result->verdict == SMTP_CLIENT_LATER && result->reply.code == 0 &&
-           result->stage == SMTP_CLIENT_MAIL && !conn->delivery.job->again &&
+           result->stage <= SMTP_CLIENT_MAIL && !conn->delivery.job->again &&
            !conn->delivery.broken;
 }
 
