@@ -327,7 +327,8 @@ static enum status_code check_accept(struct acceptance *a)
 {
     const struct ipc_accept_in *in = a->in;
     enum status_code status = vault_check_body(a->b, a->owner, &in->email);
-    if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id) || !is_prefix(a->prefix))
+    if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id) || !is_prefix(a->prefix) ||
+        !vault_is_envelope(&in->envelope))
         status = STATUS_INVALID;
     for (size_t i = 0; i < in->recipients_count; i++) {
         a->results[i].status = check_recipient(a, i);

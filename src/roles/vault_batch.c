@@ -148,13 +148,28 @@ void vault_answer(struct vault_batch *b, const struct vault_reply *reply)
 
 enum status_code vault_guard(struct vault_batch *b)
 {
+    b->guarded = (struct vault_guarded){.waiting = b->writer.waiting,
+                                        .held = b->writer.held,
+                                        .learned = b->queue.learned,
+                                        .held_len = b->queue.held.len};
     return db_savepoint(b->writer.db);
+}
+
+static void unlearn(struct vault_batch *b)
+{
+    b->writer.waiting = b->guarded.waiting;
+    b->writer.held = b->guarded.held;
+    b->queue.held.len = b->guarded.held_len;
+    b->queue.wanted = 0;
+    if (b->queue.learned != b->guarded.learned)
+        vault_queue_forget(b);
 }
 
 enum status_code vault_unguard(struct vault_batch *b, enum status_code status)
 {
     if (status == STATUS_OK)
         return db_savepoint_release(b->writer.db);
+    unlearn(b);
     /* A full disk may have undone the whole transaction already. */
     enum status_code undone = status == STATUS_DISK_FULL ? status : db_savepoint_undo(b->writer.db);
     if (undone != STATUS_OK && b->failure == STATUS_OK)

@@ -41,6 +41,13 @@ struct put_off {
     };
 };
 
+/* What is counted in memory, as it was when a savepoint was set. */
+struct vault_guarded {
+    uint64_t waiting, held;
+    uint64_t learned;
+    size_t held_len;
+};
+
 struct vault_batch {
     struct writer writer;
     bool gathering;           /* requests have come since the last commit */
@@ -61,6 +68,7 @@ struct vault_batch {
     struct put_off **put_off_end;
     struct vault_numbers numbers;
     struct vault_queue queue;
+    struct vault_guarded guarded;
 };
 
 /* The first request of a batch: the results of the batch before are not needed any more. */

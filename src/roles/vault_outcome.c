@@ -20,6 +20,7 @@ enum {
 
     ARRIVAL_FAILED = 1,
     WORDS_SIZE = 4096,
+    TLS_POLICY_SIZE_MAX = 65536,
     DAY_MS = 24 * 60 * 60 * 1000,
 };
 
@@ -274,9 +275,20 @@ static enum status_code take_arrival(struct vault_batch *b, const void *owner, i
     return status;
 }
 
+/* No names that no DNS has, however strange the peer. */
+static bool is_tls_outcome(const struct ipc_tls_outcome *t)
+{
+    return t->domain.len <= LIMIT_DOMAIN_SIZE && t->mx.len <= LIMIT_DOMAIN_SIZE &&
+           t->result.len <= LIMIT_DOMAIN_SIZE && t->receiving_ip.len <= LIMIT_DOMAIN_SIZE &&
+           t->sending_ip.len <= LIMIT_DOMAIN_SIZE &&
+           text_peek(t->policy).len <= TLS_POLICY_SIZE_MAX;
+}
+
 static enum status_code take_tls(struct vault_batch *b, int64_t at_ms,
                                  const struct ipc_tls_outcome *t)
 {
+    if (!is_tls_outcome(t))
+        return STATUS_OK;
     struct tls_result_row row = {.domain = t->domain,
                                  .policy_type = t->policy_type,
                                  .policy = t->policy,

@@ -17,6 +17,8 @@ enum {
     ORCPT_SIZE_MAX = 1024,
 };
 
+static const int64_t MOMENT_MS_MAX = 10LL * 366 * DAY_MS;
+
 /* ---- Life --------------------------------------------------------------------------------------
  */
 
@@ -301,6 +303,7 @@ enum status_code vault_destination(struct vault_batch *b, struct str name,
     }
     enum status_code status = destination_get(&b->writer, name, ret_destination);
     if (status == STATUS_OK && name.len <= sizeof known->name) {
+        b->queue.learned++;
         known->id = *ret_destination;
         known->len = (uint16_t)name.len;
         memcpy(known->name, name.ptr, name.len);
@@ -310,6 +313,14 @@ enum status_code vault_destination(struct vault_batch *b, struct str name,
 
 /* ---- A message's rows --------------------------------------------------------------------------
  */
+
+/* What an edge or a courier may ask for at all: sums of times must not overflow. */
+bool vault_is_envelope(const struct ipc_envelope *e)
+{
+    return e->hold_ms <= (uint64_t)MOMENT_MS_MAX && e->by_ms <= MOMENT_MS_MAX &&
+           e->by_ms >= -MOMENT_MS_MAX && e->by_mode <= 2 && e->ret <= 2 && e->body <= 2 &&
+           e->priority >= -9 && e->priority <= 9 && text_peek(e->envid).len <= ORCPT_SIZE_MAX;
+}
 
 enum { NOTIFY_SUCCESS = 2, NOTIFY_DELAY = 8, TASK_DELIVER = 0, TASK_SUCCESS = 1 };
 

@@ -109,6 +109,7 @@ struct vault_queue {
     bool wanted_bulk;
     struct buf stale; /* ids of destinations whose due_ms is too early */
     struct known_destination known[KNOWN_SLOTS];
+    uint64_t learned; /* names */
 
     struct arena asking; /* of the asks */
     struct buf asks;     /* struct vault_ask */
@@ -149,6 +150,7 @@ struct vault_outgoing {
     uint64_t body;
 };
 
+bool vault_is_envelope(const struct ipc_envelope *e);
 bool vault_wants_outgoing(const struct ipc_accept_in *in, const struct ipc_accept_result *results);
 MUST_USE enum status_code vault_check_relays(const struct ipc_accept_recipient *r);
 MUST_USE enum status_code vault_enqueue(struct vault_batch *b, const struct vault_outgoing *o);

@@ -3,7 +3,7 @@
 
 /* What operators do with the queue, in slices, and the policies that couriers keep here. */
 
-enum { ROWS_BUDGET = 32 * 1024 * 1024 };
+enum { ROWS_BUDGET = 32 * 1024 * 1024, STS_ID_SIZE_MAX = 64, STS_POLICY_SIZE_MAX = 65536 };
 
 enum {
     QUEUE_HOLD,
@@ -195,9 +195,6 @@ void vault_queue_change(struct vault_batch *b, struct vault_ticket t,
         if (out->status == STATUS_OK)
             out->status = vault_unguard(b, change(&c, &arena, &d, &out->through));
         out->changed = c.changed;
-        /* What was remembered of an undone part is not so. */
-        if (out->status != STATUS_OK)
-            vault_queue_forget(b);
         if (!arena_dup(&b->results, str_from_c(d.words), &out->words))
             out->words = STR("");
     }
@@ -220,7 +217,11 @@ void vault_sts_set(struct vault_batch *b, struct vault_ticket t, const struct ip
 {
     struct vault_reply reply = {.ticket = t, .type = IPC_STS_SET};
     struct sts_record record = {.id = in->id, .policy = in->policy, .fetched_ms = in->at_ms};
-    if (vault_batch_begin(b, true)) {
+    if (in->domain.len > LIMIT_DOMAIN_SIZE || text_peek(in->id).len > STS_ID_SIZE_MAX ||
+        text_peek(in->policy).len > STS_POLICY_SIZE_MAX) {
+        vault_batch_gather(b);
+        reply.status = STATUS_INVALID;
+    } else if (vault_batch_begin(b, true)) {
         reply.status = sts_policy_set(&b->writer, in->domain, &record);
         vault_note(b, reply.status);
     }

@@ -885,6 +885,84 @@ static void the_clock_goes_on_over_a_restart(void **state)
     assert_int_equal(out.jobs[0].recipients[0].age_ms, HOUR);
 }
 
+static void what_is_known_of_the_way_out_is_forgotten_in_time(void **state)
+{
+    struct world *w = *state;
+    struct ipc_tls_outcome tls = {.domain = STR("one.test"), .mx = STR("mx"), .sessions = 3};
+    struct letter letter = {.to = {"a@one.test"}, .via = "dns:one.test", .account = w->alice};
+    int64_t day_ms = 24 * HOUR, hour_ms = w->now.wall_ms - w->now.wall_ms % HOUR;
+    bool more = true;
+    assert_int_equal(send(w, &letter), STATUS_OK);
+    struct ipc_lease_out out = lease(w, 1, 0, 1);
+    uint64_t destination = out.begun[0].destination;
+    outcome(w, out.jobs[0].recipients[0].id, 0, 0);
+    arrive(w, destination, 0, 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(tell(w, &(struct ipc_outcomes_in){.tls = &tls, .tls_count = 1}),
+                         STATUS_OK);
+    assert_int_equal(count(w, "SELECT sessions FROM tls_result"), 6);
+    struct ipc_sts_set_in set = {.at_ms = w->now.wall_ms, .domain = STR("one.test")};
+    vault_sts_set(w->vault, from_courier(w), &set);
+    assert_int_equal(commit(w).status, STATUS_OK);
+    while (more)
+        assert_int_equal(vault_purge(w->vault, hour_ms + 6 * day_ms, day_ms, &more), STATUS_OK);
+    assert_int_equal(ROWS(w, "destination") + ROWS(w, "sent") + ROWS(w, "tls_result"), 3);
+    for (more = true; more;)
+        assert_int_equal(vault_purge(w->vault, hour_ms + 40 * day_ms, day_ms, &more), STATUS_OK);
+    assert_int_equal(ROWS(w, "destination") + ROWS(w, "sent") + ROWS(w, "tls_result"), 0);
+    assert_int_equal(ROWS(w, "sts_policy"), 1);
+    for (more = true; more;)
+        assert_int_equal(vault_purge(w->vault, hour_ms + 400 * day_ms, day_ms, &more), STATUS_OK);
+    assert_int_equal(ROWS(w, "sts_policy"), 0);
+    /* And is learned anew. */
+    assert_int_equal(send(w, &letter), STATUS_OK);
+    assert_int_equal(lease(w, 1, 0, 1).jobs_count, 1);
+}
+
+static void an_envelope_beyond_reason_is_refused(void **state)
+{
+    struct world *w = *state;
+    struct letter letter = {.to = {"a@one.test"}, .envelope = {.hold_ms = UINT64_MAX}};
+    assert_int_equal(send(w, &letter), STATUS_INVALID);
+    letter.envelope = (struct ipc_envelope){.by_mode = 1, .by_ms = INT64_MIN};
+    assert_int_equal(send(w, &letter), STATUS_INVALID);
+    letter.envelope = (struct ipc_envelope){.priority = 10};
+    assert_int_equal(send(w, &letter), STATUS_INVALID);
+    letter.envelope = (struct ipc_envelope){0};
+    letter.via = "example.org";
+    assert_int_equal(send(w, &letter), STATUS_INVALID);
+    letter.via = "dns:two words";
+    assert_int_equal(send(w, &letter), STATUS_INVALID);
+    assert_int_equal(ROWS(w, "queue"), 0);
+}
+
+static void mail_is_returned_when_its_time_is_over(void **state)
+{
+    struct world *w = *state;
+    struct letter letter = {.to = {"a@one.test"}, .envelope = {.by_mode = 1, .by_ms = 5000}};
+    assert_int_equal(send(w, &letter), STATUS_OK);
+    struct ipc_lease_out out = lease(w, 1, 0, 1);
+    assert_int_equal(out.jobs[0].envelope.by_ms, 5000);
+    give_up_for_now(w, &out, HOUR, 0, 0);
+    pass(w, 5000);
+    out = lease(w, 0, 0, 0);
+    assert_int_equal(out.jobs_count, 1);
+    assert_int_equal(out.jobs[0].recipients[0].task, 2);
+}
+
+static void mail_can_be_held_for_a_time(void **state)
+{
+    struct world *w = *state;
+    struct letter letter = {.to = {"a@one.test"}, .envelope = {.hold_ms = 5000}};
+    assert_int_equal(send(w, &letter), STATUS_OK);
+    assert_true(w->fresh); /* the courier must learn until when there is nothing */
+    struct ipc_lease_out out = lease(w, 1, 1, 1);
+    assert_int_equal(out.jobs_count, 0);
+    assert_int_equal(out.wait_ms, 5000);
+    pass(w, 5000);
+    assert_int_equal(lease(w, 1, 0, 1).jobs_count, 1);
+}
+
 #define WITH_WORLD(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -915,6 +993,10 @@ int main(void)
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
         WITH_WORLD(policies_are_kept_with_the_time_they_were_seen),
         WITH_WORLD(the_clock_goes_on_over_a_restart),
+        WITH_WORLD(what_is_known_of_the_way_out_is_forgotten_in_time),
+        WITH_WORLD(an_envelope_beyond_reason_is_refused),
+        WITH_WORLD(mail_is_returned_when_its_time_is_over),
+        WITH_WORLD(mail_can_be_held_for_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
