@@ -63,6 +63,7 @@ CREATE TABLE queue (
 CREATE INDEX queue_by_destination ON queue (destination, lane, due_ms) WHERE held = 0;
 CREATE INDEX queue_by_attention ON queue (attention_ms) WHERE held = 0;
 CREATE INDEX queue_by_outgoing ON queue (outgoing);
+CREATE INDEX queue_held ON queue (destination) WHERE held <> 0;
 
 CREATE TABLE sent (
     account INTEGER NOT NULL,

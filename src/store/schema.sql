@@ -233,6 +233,7 @@ CREATE TABLE queue (
 CREATE INDEX queue_by_destination ON queue (destination, lane, due_ms) WHERE held = 0;
 CREATE INDEX queue_by_attention ON queue (attention_ms) WHERE held = 0;
 CREATE INDEX queue_by_outgoing ON queue (outgoing);
+CREATE INDEX queue_held ON queue (destination) WHERE held <> 0;
 
 -- Recipients elsewhere that an account has written to on a day (days of the wall's clock, UTC).
 CREATE TABLE sent (

@@ -411,8 +411,10 @@ enum status_code queue_purge(struct writer *w, int64_t now_wall_ms, size_t *ret_
                        db_query(w->db, "DELETE FROM destination WHERE id IN (SELECT id "
                                        "FROM destination WHERE due_ms IS NULL AND "
                                        "last_ms < $before AND NOT EXISTS (SELECT 1 FROM queue "
-                                       "WHERE queue.destination = destination.id) "
-                                       "LIMIT $limit)"),
+                                       "WHERE queue.destination = destination.id "
+                                       "AND held = 0) AND NOT EXISTS (SELECT 1 FROM queue "
+                                       "WHERE queue.destination = destination.id "
+                                       "AND held <> 0) LIMIT $limit)"),
                        now_wall_ms - LIMIT_DESTINATION_MS, ret_count);
     return status;
 }
