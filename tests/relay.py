@@ -256,8 +256,7 @@ class Lab:
 
     def queue_json(self, *arguments):
         """What `postern queue list --json` says."""
-        return [json.loads(line) for line in self.run("queue", "list", "--json", *arguments)
-                .splitlines()]
+        return json.loads(self.run("queue", "list", "--json", *arguments))
 
 
 def blocks(part):

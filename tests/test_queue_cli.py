@@ -208,6 +208,7 @@ def test_what_is_wrong_is_told(queue):
     for command in ("hold", "release", "retry", "bounce", "remove", "reroute"):
         assert "which?" in queue("queue", command, status=USAGE)
         assert "nothing" in queue("queue", command, "999999999", status=NOT_FOUND)
+        assert queue("queue", command, "--sender", "no@no.test").startswith("0 recipients ")
     queue("queue", "list", "--older", "soon", status=USAGE)
     queue("queue", "list", "--domain", "a b", status=USAGE)
     queue("queue", "list", "--max", "x", status=USAGE)

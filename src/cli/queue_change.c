@@ -83,8 +83,8 @@ static enum cli_exit change(struct cli *cli, struct ipc_queue_change_in *in, con
     cli_server_close(server);
     if (code != CLI_OK)
         return code;
-    if (changed == 0)
-        return cli_fail(cli, CLI_NOT_FOUND, "nothing like that waits");
+    if (changed == 0 && cli->arg_count > 0)
+        return cli_fail(cli, CLI_NOT_FOUND, "nothing like that waits, or it is so already");
     return cli_done(cli, "%llu %s %s", (unsigned long long)changed,
                     changed == 1 ? "recipient" : "recipients", done);
 }
