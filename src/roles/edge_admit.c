@@ -5,7 +5,7 @@
 
 #include "base/bug.h"
 
-enum { BUCKETS = 4096, IDLE_ENTRIES_MAX = 65536, MINUTE_MS = 60 * 1000 };
+enum { BUCKETS = 4096, ENTRIES_MAX = 65536, MINUTE_MS = 60 * 1000 };
 
 struct entry {
     struct entry *next;
@@ -87,6 +87,29 @@ static void sweep(struct edge_admit *a, struct entry **bucket, struct now now)
     }
 }
 
+/*
+ * Drops the address of those near the bucket that has connected least and is not connected. There
+ * is always one: there are more places than connections. So whoever comes with ever new addresses
+ * pushes out his own, and not those that are held back for what they did.
+ */
+static void make_room(struct edge_admit *a, size_t bucket)
+{
+    for (size_t i = 0; i < BUCKETS; i++) {
+        struct entry **least = NULL;
+        for (struct entry **at = &a->buckets[(bucket + i) % BUCKETS]; *at; at = &(*at)->next)
+            if ((*at)->open_total == 0 &&
+                (!least || (*at)->opened_this_minute <= (*least)->opened_this_minute))
+                least = at;
+        if (!least)
+            continue;
+        struct entry *e = *least;
+        *least = e->next;
+        free(e);
+        a->entries--;
+        return;
+    }
+}
+
 static struct entry *find_or_add(struct edge_admit *a, const uint8_t key[16], struct now now)
 {
     struct entry **bucket = bucket_of(a, key);
@@ -94,7 +117,9 @@ static struct entry *find_or_add(struct edge_admit *a, const uint8_t key[16], st
     if (e)
         return e;
     sweep(a, bucket, now);
-    if (a->entries >= IDLE_ENTRIES_MAX)
+    if (a->entries >= ENTRIES_MAX)
+        make_room(a, (size_t)(bucket - a->buckets));
+    if (a->entries >= ENTRIES_MAX)
         return NULL;
     e = calloc(1, sizeof *e);
     if (!e)

@@ -58,12 +58,38 @@ static void the_rate_is_counted_by_the_minute(void **state)
     edge_admit_free(a);
 }
 
+static struct edge_address numbered(uint32_t number)
+{
+    return (struct edge_address){
+        {0x20, 0x02, [4] = (uint8_t)(number >> 24), [5] = (uint8_t)(number >> 16),
+         [6] = (uint8_t)(number >> 8), [7] = (uint8_t)number}};
+}
+
+static void ever_new_addresses_push_out_neither_newcomers_nor_who_is_held_back(void **state)
+{
+    (void)state;
+    struct edge_admit *a = edge_admit_new(7);
+    assert_int_equal(edge_admit_open(a, v6(9, 1), 0, &limits, at_ms(0)), EDGE_ADMITTED);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(edge_admit_open(a, v4(1), 0, &limits, at_ms(0)), EDGE_ADMITTED);
+        edge_admit_close(a, v4(1), 0);
+    }
+    for (uint32_t i = 0; i < 200000; i++) {
+        assert_int_equal(edge_admit_open(a, numbered(i), 0, &limits, at_ms(1)), EDGE_ADMITTED);
+        edge_admit_close(a, numbered(i), 0);
+    }
+    assert_int_equal(edge_admit_open(a, v4(1), 0, &limits, at_ms(2)), EDGE_TOO_FAST);
+    edge_admit_close(a, v6(9, 1), 0); /* is known still */
+    edge_admit_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_ipv6_network_counts_as_one_and_ipv4_addresses_each),
         cmocka_unit_test(each_listener_kind_has_its_own_count_and_closing_gives_back),
         cmocka_unit_test(the_rate_is_counted_by_the_minute),
+        cmocka_unit_test(ever_new_addresses_push_out_neither_newcomers_nor_who_is_held_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
