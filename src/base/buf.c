@@ -13,10 +13,17 @@ void buf_init(struct buf *b, size_t max)
     *b = (struct buf){.max = max};
 }
 
+void buf_init_secret(struct buf *b, size_t max)
+{
+    *b = (struct buf){.max = max, .secret = true};
+}
+
 void buf_release(struct buf *b)
 {
+    if (b->ptr && b->secret)
+        explicit_bzero(b->ptr, b->cap);
     free(b->ptr);
-    buf_init(b, b->max);
+    *b = (struct buf){.max = b->max, .secret = b->secret};
 }
 
 void buf_wipe(struct buf *b)
@@ -24,6 +31,18 @@ void buf_wipe(struct buf *b)
     if (b->ptr)
         explicit_bzero(b->ptr, b->cap);
     buf_release(b);
+}
+
+/* realloc would leave what it moves behind in memory that is free. */
+static char *move_secret(struct buf *b, size_t cap)
+{
+    char *ptr = malloc(cap);
+    if (ptr && b->ptr) {
+        memcpy(ptr, b->ptr, b->len);
+        explicit_bzero(b->ptr, b->cap);
+        free(b->ptr);
+    }
+    return ptr;
 }
 
 void buf_clear(struct buf *b)
@@ -39,7 +58,7 @@ static bool grow(struct buf *b, size_t need)
         cap += cap;
     if (cap > b->max)
         cap = b->max;
-    char *ptr = realloc(b->ptr, cap);
+    char *ptr = b->secret ? move_secret(b, cap) : realloc(b->ptr, cap);
     if (!ptr)
         return false;
     b->ptr = ptr;

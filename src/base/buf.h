@@ -20,10 +20,14 @@ struct buf {
     size_t cap;
     size_t max;
     bool failed;
+    bool secret;
 };
 
 /* Allocates nothing yet. */
 void buf_init(struct buf *b, size_t max);
+
+/* As buf_init, for secrets: what it held is overwritten wherever it grows out of or is released. */
+void buf_init_secret(struct buf *b, size_t max);
 
 /* Gives the memory back; the buf may be used again (same ceiling). */
 void buf_release(struct buf *b);

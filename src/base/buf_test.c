@@ -73,6 +73,21 @@ static void a_released_buf_can_be_used_again(void **state)
     buf_release(&b);
 }
 
+static void a_secret_grows_like_anything_else(void **state)
+{
+    (void)state;
+    struct buf b;
+    buf_init_secret(&b, 1000);
+    for (int i = 0; i < 100; i++)
+        assert_true(buf_append_str(&b, STR("0123456789")));
+    assert_false(buf_append_byte(&b, 'x'));
+    assert_int_equal(b.len, 1000);
+    assert_memory_equal(b.ptr + 990, "0123456789", 10);
+    buf_release(&b);
+    assert_true(b.secret && b.max == 1000 && !b.ptr);
+    buf_release(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -81,6 +96,7 @@ int main(void)
         cmocka_unit_test(printf_leaves_its_text_and_no_nul),
         cmocka_unit_test(consume_and_truncate_keep_the_rest),
         cmocka_unit_test(a_released_buf_can_be_used_again),
+        cmocka_unit_test(a_secret_grows_like_anything_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

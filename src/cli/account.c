@@ -120,7 +120,7 @@ enum cli_exit run_account_add(struct cli *cli)
 {
     struct config config;
     struct new_account new = {.quota = 0};
-    buf_init(&new.password, CLI_PASSWORD_SIZE_MAX);
+    buf_init_secret(&new.password, CLI_PASSWORD_SIZE_MAX);
     enum cli_exit code = cli_config(cli, &config);
     if (code == CLI_OK)
         code = read_new(cli, &new);

@@ -302,7 +302,7 @@ static enum cli_exit prepare(struct demo *demo)
 enum cli_exit run_demo(struct cli *cli)
 {
     struct demo demo = {.cli = cli};
-    buf_init(&demo.passwords, CONFIG_SIZE_MAX);
+    buf_init_secret(&demo.passwords, CONFIG_SIZE_MAX);
     enum cli_exit code = prepare(&demo);
     if (code == CLI_OK) {
         const struct warden_plan plan = {

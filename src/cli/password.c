@@ -52,7 +52,7 @@ static enum cli_exit set(struct cli *cli, struct str label)
     struct cli_server *server = NULL;
     struct buf password;
     bool generated = false;
-    buf_init(&password, CLI_PASSWORD_SIZE_MAX);
+    buf_init_secret(&password, CLI_PASSWORD_SIZE_MAX);
     enum cli_exit code = begin(cli, &account, &server);
     if (code == CLI_OK)
         code = cli_new_password(cli, &password, &generated);

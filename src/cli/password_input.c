@@ -54,7 +54,7 @@ static bool ask_hidden(struct cli *cli, const char *question, struct buf *out)
 static enum cli_exit ask_twice(struct cli *cli, struct buf *out)
 {
     struct buf again;
-    buf_init(&again, CLI_PASSWORD_SIZE_MAX);
+    buf_init_secret(&again, CLI_PASSWORD_SIZE_MAX);
     bool ok = ask_hidden(cli, "New password: ", out) && ask_hidden(cli, "Once more: ", &again);
     bool same = str_eq_secret(buf_str(out), buf_str(&again));
     buf_wipe(&again);

@@ -287,7 +287,7 @@ static enum cli_exit new_account(struct setup *s, struct cli_server *server)
     struct buf password;
     bool generated = false;
     uint64_t account;
-    buf_init(&password, CLI_PASSWORD_SIZE_MAX);
+    buf_init_secret(&password, CLI_PASSWORD_SIZE_MAX);
     enum cli_exit code = cli_new_password(s->cli, &password, &generated);
     if (code == CLI_OK)
         code = directory_add_account(server, s->address.whole, 0, &s->address.whole, 1, &account);

@@ -81,7 +81,7 @@ struct channel *channel_open(const struct channel_setup *setup)
     if (!ch)
         return NULL;
     ch->setup = *setup;
-    buf_init(&ch->out, LIMIT_IPC_QUEUE_SIZE_MAX);
+    buf_init_secret(&ch->out, LIMIT_IPC_QUEUE_SIZE_MAX);
     arena_init(&ch->arena, LIMIT_IPC_LISTS_SIZE);
     return ch;
 }

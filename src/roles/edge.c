@@ -132,7 +132,7 @@ static void *edge_create(struct role *role)
     edge->id_salt = random_u64();
     edge->admit = edge_admit_new(random_u64());
     edge->signer = sign_client_new();
-    buf_init(&edge->ticket_keys, TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX);
+    buf_init_secret(&edge->ticket_keys, TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX);
     edge->confirmations = edge_confirmations_new(edge);
     if (edge->admit && edge->signer && edge->confirmations)
         return edge;

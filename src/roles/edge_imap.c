@@ -46,7 +46,7 @@ static void challenge(struct edge_imap *s, struct str data)
     struct buf encoded;
     uint64_t token = s->token;
     s->token = 0;
-    buf_init(&encoded, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&encoded, LIMIT_SMTP_AUTH_LINE_SIZE);
     base64_encode(&encoded, data);
     imap_answer_auth_challenge(s->engine, token, buf_str(&encoded));
     buf_wipe(&encoded);
@@ -79,7 +79,7 @@ static bool ask_sasl(struct edge_imap *s, const struct imap_event *event, bool *
 {
     struct buf data;
     bool asked = false;
-    buf_init(&data, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&data, LIMIT_SMTP_AUTH_LINE_SIZE);
     *ret_malformed = !base64_decode(&data, event->auth.data);
     if (*ret_malformed)
         edge_login_abort(&s->login);
@@ -116,7 +116,7 @@ static bool imap_open(struct edge_conn *conn, struct now now)
         s->config.mechanisms = edge_login_mechanisms(s->config.tls_active);
     s->engine = imap_server_create(&s->config, now);
     s->login_deadline_ms = now.mono_ms + (int64_t)conn->settings->config.limits.login_ms;
-    buf_init(&s->last_data, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&s->last_data, LIMIT_SMTP_AUTH_LINE_SIZE);
     edge_identity_init(&s->who);
     edge_login_init(&s->login, conn, &s->who, on_login, s);
     edge_handover_init(&s->handover, conn, on_handed_over, s);

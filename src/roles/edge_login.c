@@ -7,7 +7,7 @@ void edge_identity_init(struct edge_identity *id)
 {
     *id = (struct edge_identity){0};
     buf_init(&id->login, 1024);
-    buf_init(&id->capability, 1024);
+    buf_init_secret(&id->capability, 1024);
 }
 
 void edge_identity_release(struct edge_identity *id)
@@ -125,7 +125,7 @@ bool edge_login_step(struct edge_login *l, struct str response)
 bool edge_login_password(struct edge_login *l, struct str user, struct str password)
 {
     struct buf plain; /* RFC 4616 §2: authzid NUL authcid NUL passwd */
-    buf_init(&plain, 2 + user.len + password.len);
+    buf_init_secret(&plain, 2 + user.len + password.len);
     buf_append_byte(&plain, '\0');
     buf_append_str(&plain, user);
     buf_append_byte(&plain, '\0');

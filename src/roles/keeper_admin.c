@@ -30,7 +30,7 @@ static bool take_login(struct admin_change *change, struct str login)
 static bool take_password(struct admin_change *change, struct str password)
 {
     struct buf prepared;
-    buf_init(&prepared, PASSWORD_MAX);
+    buf_init_secret(&prepared, PASSWORD_MAX);
     bool ok = sasl_prepare(password, &prepared);
     if (ok) {
         memcpy(change->job.password, prepared.ptr, prepared.len);

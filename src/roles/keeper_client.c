@@ -93,9 +93,9 @@ void keeper_route_secret(void *state, struct str route, struct str login, int fd
     if (*at)
         free_secret(at);
     if (secret) {
-        buf_init(&secret->route, NAME_MAX_SIZE);
-        buf_init(&secret->login, NAME_MAX_SIZE);
-        buf_init(&secret->password, SASL_PASSWORD_MAX);
+        buf_init_secret(&secret->route, NAME_MAX_SIZE);
+        buf_init_secret(&secret->login, NAME_MAX_SIZE);
+        buf_init_secret(&secret->password, SASL_PASSWORD_MAX);
         secret->next = k->route_secrets;
         k->route_secrets = secret;
         wrong = read_password(fd, &secret->password);

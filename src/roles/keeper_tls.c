@@ -104,7 +104,7 @@ enum status_code keeper_tls_load(struct keeper_tls *t, uint32_t number, int fd, 
         return STATUS_TOO_BIG;
     }
     /* One allocation, so that a wipe gets all of it. */
-    buf_init(&pem, KEY_FILE_MAX);
+    buf_init_secret(&pem, KEY_FILE_MAX);
     buf_reserve(&pem, KEY_FILE_MAX);
     enum status_code status = files_read_fd(fd, &pem, diag);
     EVP_PKEY *key = status == STATUS_OK ? parse_key(buf_str(&pem)) : NULL;

@@ -207,7 +207,7 @@ struct link *link_open(const struct link_setup *setup)
         return NULL;
     }
     link->setup = *setup;
-    buf_init(&link->in, LIMIT_IPC_FRAME_SIZE + 2 * READ_SIZE);
+    buf_init_secret(&link->in, LIMIT_IPC_FRAME_SIZE + 2 * READ_SIZE);
     hook_init(&link->flush, flush, link);
     if (setup->loop) {
         watch_init(&link->watch, setup->loop, setup->fd, ready, link);

@@ -46,7 +46,7 @@ struct imap_server *imap_server_create(const struct imap_config *config, struct 
     if (!e->config.append_size_max)
         e->config.append_size_max = LIMIT_IMAP_LITERAL_SIZE;
     e->start_ms = e->active_ms = now.mono_ms;
-    buf_init(&e->text, LIMIT_IMAP_COMMAND_SIZE);
+    buf_init_secret(&e->text, LIMIT_IMAP_COMMAND_SIZE);
     buf_init(&e->out, IMAP_OUTPUT_MAX);
     arena_init(&e->arena, IMAP_ARENA_BUDGET);
     imap_set_state(e, config->authenticated ? IMAP_STATE_AUTHENTICATED : IMAP_STATE_GREETED);

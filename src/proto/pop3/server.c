@@ -354,14 +354,14 @@ static size_t input_line(struct pop3_server *e, struct str bytes, struct now now
         return n;
     }
     if (e->line.len == 0) {
-        buf_init(&e->line, line_max(e));
+        buf_init_secret(&e->line, line_max(e));
         buf_reserve(&e->line, line_max(e));
     }
     if (!buf_append_str(&e->line, piece)) {
         pop3_server_close(e, POP3_CLOSE_FAILED);
     } else if (lf >= 0) {
         struct buf line = e->line;
-        buf_init(&e->line, 0);
+        buf_init_secret(&e->line, 0);
         take_line(e, buf_str(&line), now);
         buf_wipe(&line);
     }
@@ -386,8 +386,8 @@ static struct pop3_server *server_new(const struct pop3_config *config, bool tls
     e->tls = tls;
     e->state = state;
     e->command = &commands[COMMAND_OTHER];
-    buf_init(&e->user, LIMIT_POP3_COMMAND_SIZE);
-    buf_init(&e->secret, LIMIT_POP3_SASL_LINE_SIZE);
+    buf_init_secret(&e->user, LIMIT_POP3_COMMAND_SIZE);
+    buf_init_secret(&e->secret, LIMIT_POP3_SASL_LINE_SIZE);
     buf_init(&e->out, OUTPUT_MAX);
     return e;
 }

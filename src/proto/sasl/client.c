@@ -231,12 +231,12 @@ static bool take_credentials(struct sasl_client *x, const struct sasl_client_fac
 
 static enum status_code begin(struct sasl_client *x, const struct sasl_client_facts *facts)
 {
-    buf_init(&x->name, SASL_NAME_MAX);
-    buf_init(&x->password, SASL_PASSWORD_MAX);
-    buf_init(&x->header, SASL_MESSAGE_MAX);
-    buf_init(&x->bare, SASL_MESSAGE_MAX);
-    buf_init(&x->nonce, SASL_MESSAGE_MAX);
-    buf_init(&x->message, 2 * SASL_MESSAGE_MAX);
+    buf_init_secret(&x->name, SASL_NAME_MAX);
+    buf_init_secret(&x->password, SASL_PASSWORD_MAX);
+    buf_init_secret(&x->header, SASL_MESSAGE_MAX);
+    buf_init_secret(&x->bare, SASL_MESSAGE_MAX);
+    buf_init_secret(&x->nonce, SASL_MESSAGE_MAX);
+    buf_init_secret(&x->message, 2 * SASL_MESSAGE_MAX);
     invariant(facts->nonce.len == SASL_NONCE_SIZE);
     if (!take_credentials(x, facts))
         return STATUS_INVALID;

@@ -123,7 +123,7 @@ static bool parse_client_first(struct str message, struct client_first *out)
 static bool decode_proof(struct str base64, uint8_t ret_proof[SCRAM_KEY_SIZE])
 {
     struct buf bytes;
-    buf_init(&bytes, SCRAM_KEY_SIZE);
+    buf_init_secret(&bytes, SCRAM_KEY_SIZE);
     bool ok = base64_decode(&bytes, base64) && bytes.len == SCRAM_KEY_SIZE;
     if (ok)
         memcpy(ret_proof, bytes.ptr, SCRAM_KEY_SIZE);
@@ -314,10 +314,10 @@ void scram_message(struct sasl_server *e, struct str message)
 
 void scram_exchange_init(struct scram_exchange *x)
 {
-    buf_init(&x->header, SASL_MESSAGE_MAX);
-    buf_init(&x->bare, SASL_MESSAGE_MAX);
-    buf_init(&x->first, 2 * SASL_MESSAGE_MAX);
-    buf_init(&x->nonce, 2 * SASL_MESSAGE_MAX);
+    buf_init_secret(&x->header, SASL_MESSAGE_MAX);
+    buf_init_secret(&x->bare, SASL_MESSAGE_MAX);
+    buf_init_secret(&x->first, 2 * SASL_MESSAGE_MAX);
+    buf_init_secret(&x->nonce, 2 * SASL_MESSAGE_MAX);
 }
 
 void scram_exchange_free(struct scram_exchange *x)

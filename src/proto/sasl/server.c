@@ -173,9 +173,9 @@ struct sasl_server *sasl_server_new(enum sasl_mechanism m, const struct sasl_fac
     e->mechanism = &mechanisms[m];
     e->scram = scram;
     copy_facts(&e->facts, facts);
-    buf_init(&e->name, SASL_NAME_MAX);
-    buf_init(&e->password, SASL_PASSWORD_MAX);
-    buf_init(&e->data, 2 * SASL_MESSAGE_MAX);
+    buf_init_secret(&e->name, SASL_NAME_MAX);
+    buf_init_secret(&e->password, SASL_PASSWORD_MAX);
+    buf_init_secret(&e->data, 2 * SASL_MESSAGE_MAX);
     if (scram)
         scram_exchange_init(scram);
     return e;

@@ -210,11 +210,11 @@ struct smtp_client *smtp_client_new(const struct smtp_client_settings *settings,
     c->tls = settings->tls == SMTP_CLIENT_TLS_ALREADY;
     c->active_ms = now.mono_ms;
     smtp_reply_reader_init(&c->reader);
-    buf_init(&c->out, OUTPUT_MAX);
+    buf_init_secret(&c->out, OUTPUT_MAX);
     buf_init(&c->auth, LIMIT_SMTP_REPLY_SIZE);
     buf_init(&c->domains, DOMAINS_SIZE);
-    buf_init(&c->challenge, LIMIT_SMTP_REPLY_SIZE);
-    buf_init(&c->auth_initial, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&c->challenge, LIMIT_SMTP_REPLY_SIZE);
+    buf_init_secret(&c->auth_initial, LIMIT_SMTP_AUTH_LINE_SIZE);
     return c;
 }
 

@@ -21,7 +21,7 @@ void client_begin_auth(struct smtp_client *c)
 static void say_base64(struct smtp_client *c, struct str data)
 {
     struct buf line;
-    buf_init(&line, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&line, LIMIT_SMTP_AUTH_LINE_SIZE);
     base64_encode(&line, data);
     buf_append_str(&line, STR("\r\n"));
     if (line.failed)

@@ -3,8 +3,8 @@
 void smtp_reply_reader_init(struct smtp_reply_reader *r)
 {
     *r = (struct smtp_reply_reader){0};
-    buf_init(&r->line, LIMIT_SMTP_REPLY_SIZE);
-    buf_init(&r->words, LIMIT_SMTP_REPLY_SIZE);
+    buf_init_secret(&r->line, LIMIT_SMTP_REPLY_SIZE);
+    buf_init_secret(&r->words, LIMIT_SMTP_REPLY_SIZE);
 }
 
 void smtp_reply_reader_release(struct smtp_reply_reader *r)

@@ -203,8 +203,8 @@ struct smtp_server *smtp_server_new(const struct smtp_listener *listener, bool t
     s->command = &smtp_commands[ROW_CONNECTION];
     s->tls = tls;
     buf_init(&s->helo, LIMIT_DOMAIN_SIZE);
-    buf_init(&s->line, LIMIT_SMTP_AUTH_LINE_SIZE);
-    buf_init(&s->decoded, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&s->line, LIMIT_SMTP_AUTH_LINE_SIZE);
+    buf_init_secret(&s->decoded, LIMIT_SMTP_AUTH_LINE_SIZE);
     buf_init(&s->out, OUTPUT_SLACK + (size_t)listener->limits.recipients * SMTP_REPLY_LINE_SIZE);
     s->active_ms = now.mono_ms;
     uint32_t delay_ms = listener->limits.greeting_delay_ms;

@@ -115,7 +115,7 @@ void server_auth_line(struct smtp_server *s, struct str line, bool overlong)
 void server_auth_challenge(struct smtp_server *s, struct str data)
 {
     struct buf text;
-    buf_init(&text, SMTP_CHALLENGE_LINE_SIZE);
+    buf_init_secret(&text, SMTP_CHALLENGE_LINE_SIZE);
     base64_encode(&text, data);
     server_set_state(s, STATE_AUTH);
     if (text.failed)
