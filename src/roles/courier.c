@@ -149,7 +149,7 @@ static void *courier_create(struct role *role)
     make_counts(c);
     c->queue = courier_queue_new(c);
     c->sts = courier_sts_new();
-    c->tls_report = courier_tls_report_new();
+    c->tls_report = courier_tls_report_new(c);
     if (c->queue && c->sts && c->tls_report)
         return c;
     courier_destroy(c);

@@ -20,9 +20,7 @@ enum {
     ARRIVALS_MAX = 512,
     OUTCOME_SIZE = 300, /* about, besides its words */
     CALL_BUDGET = 8 * 1024 * 1024,
-    /* When a vault that cannot is asked again; when what waits for company is told alone. */
-    AGAIN_MS = 1000,
-    GATHER_MS = 20 * 1000
+    AGAIN_MS = 1000 /* when a vault that cannot is asked again */
 };
 
 struct arrival {
@@ -539,7 +537,6 @@ static void on_lease_timer(void *context)
 static void on_again_timer(void *context)
 {
     struct courier_queue *q = context;
-    timer_set(&q->again_timer, courier_now(q->courier).mono_ms + GATHER_MS);
     look_soon(q);
 }
 
@@ -554,7 +551,6 @@ struct courier_queue *courier_queue_new(struct courier *c)
     hook_init(&q->hook, look, q);
     timer_init(&q->lease_timer, courier_loop(c), on_lease_timer, q);
     timer_init(&q->again_timer, courier_loop(c), on_again_timer, q);
-    timer_set(&q->again_timer, courier_now(c).mono_ms + GATHER_MS);
     return q;
 }
 

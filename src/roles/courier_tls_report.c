@@ -3,10 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "roles/courier_queue.h"
+
 enum {
     ROWS_MAX = 4096, /* more kinds than that before they are told are not counted */
     DUE_COUNT = 256, /* rows that are told without company */
-    DUE_MS = 30 * 1000,
+    DUE_MS = 5 * 1000,
     TELL_MAX = 1000,
     SLOTS = 1024,
     IP_SIZE = 48,
@@ -26,11 +28,20 @@ struct courier_tls_report {
     struct tls_row *telling;
     size_t count;
     int64_t first_ms; /* mono, of the oldest row */
+    struct timer timer;
 };
 
-struct courier_tls_report *courier_tls_report_new(void)
+static void on_timer(void *context)
 {
-    return calloc(1, sizeof(struct courier_tls_report));
+    courier_queue_ask_soon(context);
+}
+
+struct courier_tls_report *courier_tls_report_new(struct courier *c)
+{
+    struct courier_tls_report *r = calloc(1, sizeof *r);
+    if (r)
+        timer_init(&r->timer, courier_loop(c), on_timer, c);
+    return r;
 }
 
 static void row_free(struct tls_row *row)
@@ -43,6 +54,7 @@ void courier_tls_report_free(struct courier_tls_report *r)
 {
     if (!r)
         return;
+    timer_set(&r->timer, NEVER_MS);
     for (size_t i = 0; i < SLOTS; i++)
         while (r->slots[i]) {
             struct tls_row *row = r->slots[i];
@@ -115,8 +127,10 @@ static void count(struct courier *c, const struct ipc_tls_outcome *o)
         row->hash = hash;
         row->next = *slot;
         *slot = row;
-        if (r->count++ == 0)
+        if (r->count++ == 0) {
             r->first_ms = courier_now(c).mono_ms;
+            timer_set(&r->timer, r->first_ms + DUE_MS);
+        }
     }
     if (row)
         row->said.sessions++;

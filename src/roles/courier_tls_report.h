@@ -8,7 +8,7 @@
  * What TLS came to, counted for the reports of RFC 8460: sessions of a domain under a policy, and
  * each kind of failure. They go to the vault with outcomes, some at a time.
  */
-struct courier_tls_report *courier_tls_report_new(void);
+struct courier_tls_report *courier_tls_report_new(struct courier *c);
 void courier_tls_report_free(struct courier_tls_report *r);
 
 struct courier_tls_session {
