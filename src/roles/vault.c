@@ -18,7 +18,7 @@ enum {
      * interrupted, so how much there is to copy is what bounds it: less where that took long.
      */
     CHECKPOINT_SIZE_MAX = 8 * 1024 * 1024,
-    CHECKPOINT_SIZE_MIN = 1024 * 1024,
+    CHECKPOINT_SIZE_MIN = 2 * 1024 * 1024, /* its syncs take their time anyhow */
     CHECKPOINT_US = LIMIT_VAULT_TRANSACTION_MS * 1000,
     IDLE_MS = 500,
     /* A WAL that readers keep this large is worth a word. */
