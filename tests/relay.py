@@ -162,10 +162,12 @@ class Lab:
             client.command("QUIT")
         return Sent(octets, message_id, list(recipients), sender)
 
-    def submit(self, *recipients, user="alice", body=b"Hello.\r\n", mail_args="", rcpt_args=""):
+    def submit(self, *recipients, user="alice", body=b"Hello.\r\n", fields=b"", mail_args="",
+               rcpt_args=""):
         """As a person does: TLS and AUTH at the port for submission. The reply, whatever it is."""
         octets, message_id = wire.message(body)
         octets = octets.replace(b"someone@elsewhere.test", f"{user}@{postern.DOMAIN}".encode())
+        octets = fields + octets
         with wire.Smtp(self.server.address("submissions"), tls=True) as client:
             client.greet()
             secret = f"\0{user}@{postern.DOMAIN}\0{self.server.users[user]}".encode()

@@ -13,11 +13,15 @@ import https
 import mail
 import peer
 import relay
+import wire
 
 
 def extra(lab):
     return """
 policy verified.test {
+    tls verified
+}
+policy lenient.test {
     tls verified
 }
 policy required.test {
@@ -236,9 +240,9 @@ def test_a_policy_that_cannot_be_had_does_not_count(lab, web, fault):
 REQUIRING = (*peer.EXTENSIONS, "REQUIRETLS")
 
 
-def send_requiring(lab, domain):
+def send_requiring(lab, domain, fields=b""):
     """REQUIRETLS is offered under TLS, so it is a submission that asks for it."""
-    sent, reply = lab.submit(f"bob@{domain}", mail_args="REQUIRETLS")
+    sent, reply = lab.submit(f"bob@{domain}", fields=fields, mail_args="REQUIRETLS")
     assert reply.startswith("250"), reply
     return sent
 
@@ -273,6 +277,61 @@ def test_requiretls_is_not_offered_in_clear(lab):
         while lines[-1][3] == "-":
             lines.append(client.line())
         assert not any("REQUIRETLS" in line for line in lines)
+
+
+# ---- TLS-Required: No (RFC 8689 §5) ---------------------------------------------------------------
+
+
+NO_TLS_REQUIRED = b"TLS-Required: No\r\n"
+
+
+def goes_anyway(lab, domain, host):
+    octets, _ = wire.message()
+    lab.wait_gone(lab.send(f"carol@{domain}", octets=NO_TLS_REQUIRED + octets))
+    assert len(host.messages) == 1
+
+
+def test_dane_mismatch_yields_to_the_sender(lab):
+    """His message goes, with what TLS there is; one that says nothing waits beside it."""
+    certificate, other = (lab.authority.self_made("whoever.test") for _ in range(2))
+    with tls_peer(lab, certificate) as host:
+        domain = dane_domain(lab, host, other)
+        waits(lab, domain, host)
+        goes_anyway(lab, domain, host)
+        assert host.messages[0].is_tls
+
+
+def test_dane_without_starttls_yields_to_the_sender(lab):
+    with lab.peer() as host:
+        goes_anyway(lab, dane_domain(lab, host, lab.authority.self_made("whoever.test")), host)
+        assert not host.messages[0].is_tls
+
+
+def test_sts_yields_to_the_sender(lab, web):
+    with lab.peer() as host:
+        goes_anyway(lab, sts_domain(lab, web, host, "enforce"), host)
+
+
+def test_a_policy_of_our_own_yields_to_the_sender(lab):
+    with lab.peer() as host:
+        goes_anyway(lab, fixed_domain(lab, "lenient.test", host), host)
+
+
+def test_two_fields_say_nothing(lab):
+    certificate, other = (lab.authority.self_made("whoever.test") for _ in range(2))
+    with tls_peer(lab, certificate) as host:
+        octets, _ = wire.message()
+        sent = lab.send(f"bob@{dane_domain(lab, host, other)}", octets=NO_TLS_REQUIRED * 2 + octets)
+        lab.wait_for_row(sent)
+        assert not host.messages
+
+
+def test_the_envelope_goes_before_the_header(lab):
+    certificate, other = (lab.authority.self_made("whoever.test") for _ in range(2))
+    with tls_peer(lab, certificate, extensions=REQUIRING) as host:
+        sent = send_requiring(lab, dane_domain(lab, host, other), fields=NO_TLS_REQUIRED)
+        lab.wait_for_row(sent)
+        assert not host.messages
 
 
 # ---- The report ----------------------------------------------------------------------------------------------

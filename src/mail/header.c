@@ -137,7 +137,8 @@ void header_facts_of(struct str block, struct header_facts *ret_facts)
     struct header_facts f = {0};
     struct header_cursor cursor = header_cursor_at(block);
     struct header_field field;
-    uint32_t subjects = 0;
+    struct str tls_required = STR("");
+    uint32_t subjects = 0, tls_requireds = 0;
     while (header_next(&cursor, &field)) {
         struct str value = trim_folds(field.value);
         if (str_eq_nocase(field.name, STR("Received")))
@@ -152,7 +153,10 @@ void header_facts_of(struct str block, struct header_facts *ret_facts)
             note(value, &f.sender_count, &f.sender);
         else if (str_eq_nocase(field.name, STR("Subject")))
             note(value, &subjects, &f.subject);
+        else if (str_eq_nocase(field.name, STR("TLS-Required")))
+            note(value, &tls_requireds, &tls_required);
     }
+    f.tls_optional = tls_requireds == 1 && str_eq_nocase(tls_required, STR("No"));
     *ret_facts = f;
 }
 

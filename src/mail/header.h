@@ -53,7 +53,8 @@ struct header_facts {
     uint32_t message_id_count;
     uint32_t from_count;
     uint32_t sender_count;
-    struct str from; /* the first of each */
+    bool tls_optional; /* one TLS-Required field, and it says "No" (RFC 8689 §5) */
+    struct str from;   /* the first of each */
     struct str sender;
     struct str date;
     struct str message_id;

@@ -193,6 +193,30 @@ static void our_other_fields_are_whole_lines(void **state)
     buf_release(&out);
 }
 
+static void tls_is_optional_where_exactly_one_field_says_so(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str block;
+        bool optional;
+    } cases[] = {
+        {STR("TLS-Required: No\r\n\r\n"), true},
+        {STR("A: b\r\ntls-required :\r\n\tNO \r\n\r\nbody"), true},
+        {STR("TLS-Required: No\r\nTLS-Required: No\r\n\r\n"), false},
+        {STR("TLS-Required: No\r\nTLS-Required: Yes\r\n\r\n"), false},
+        {STR("TLS-Required: Yes\r\n\r\n"), false},
+        {STR("TLS-Required: No (really)\r\n\r\n"), false},
+        {STR("TLS-Required:\r\n\r\n"), false},
+        {STR("X-TLS-Required: No\r\n\r\n"), false},
+        {STR("A: b\r\n\r\nTLS-Required: No\r\n"), false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct header_facts f;
+        header_facts_of(cases[i].block, &f);
+        assert_int_equal(f.tls_optional, cases[i].optional);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +224,7 @@ int main(void)
         cmocka_unit_test(lines_that_are_no_fields_are_passed_over),
         cmocka_unit_test(unfolding_leaves_no_line_end),
         cmocka_unit_test(facts_are_counted),
+        cmocka_unit_test(tls_is_optional_where_exactly_one_field_says_so),
         cmocka_unit_test(a_stranger_cannot_end_a_line),
         cmocka_unit_test(long_text_folds_and_unfolds_to_itself),
         cmocka_unit_test(a_received_field_says_all),

@@ -72,9 +72,21 @@ bool route_pattern_matches(struct str pattern, struct str domain);
  */
 bool route_destination(const struct route_rules *rules, struct str domain, struct buf *out);
 
+/*
+ * Appends the name under which mail for the destination waits that is to be sent without regard to
+ * what the recipient's domain demands of TLS (RFC 8689 §5): "dns-any-tls:example.org" for
+ * "dns:example.org", the name itself for others. It goes to the same hosts, over connections of
+ * its own.
+ */
+bool route_destination_lenient(struct str destination, struct buf *out);
+bool route_destination_is_lenient(struct str destination);
+
 enum route_kind { ROUTE_DNS, ROUTE_RULE, ROUTE_LITERAL };
 
-/* The destination's kind and what stands behind the colon; false where it is none. */
+/*
+ * The destination's kind (ROUTE_DNS for a lenient one) and what stands behind the colon; false
+ * where it is none.
+ */
 bool route_destination_split(struct str destination, enum route_kind *ret_kind,
                              struct str *ret_rest);
 

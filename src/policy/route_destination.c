@@ -37,6 +37,8 @@ static bool read_literal(struct str domain, uint8_t ret_octets[16])
     return (str_find_byte(inside, ':') >= 0) == ipv6 && route_address_read(inside, ret_octets);
 }
 
+#define LENIENT "dns-any-tls:"
+
 /* ---- Destinations ---------------------------------------------------------------------------- */
 
 bool route_pattern_matches(struct str pattern, struct str domain)
@@ -95,9 +97,29 @@ bool route_destination(const struct route_rules *rules, struct str domain, struc
     return ok;
 }
 
+/* RFC 8689 §5: what the configuration says of a route is our own word, and a literal has no more to
+ * say than itself. */
+bool route_destination_lenient(struct str destination, struct buf *out)
+{
+    bool by_dns = str_starts(destination, STR("dns:"));
+    if (by_dns)
+        destination = str_skip(destination, STR("dns:").len);
+    return buf_append_str(out, by_dns ? STR(LENIENT) : STR("")) && buf_append_str(out, destination);
+}
+
+bool route_destination_is_lenient(struct str destination)
+{
+    return str_starts(destination, STR(LENIENT));
+}
+
 bool route_destination_split(struct str destination, enum route_kind *ret_kind,
                              struct str *ret_rest)
 {
+    if (route_destination_is_lenient(destination)) {
+        *ret_kind = ROUTE_DNS;
+        *ret_rest = str_skip(destination, STR(LENIENT).len);
+        return !str_empty(*ret_rest);
+    }
     static const char *const prefixes[] = {
         [ROUTE_DNS] = "dns:", [ROUTE_RULE] = "route:", [ROUTE_LITERAL] = "literal:"};
     for (int kind = ROUTE_DNS; kind <= ROUTE_LITERAL; kind++) {

@@ -76,6 +76,35 @@ static void a_name_is_taken_apart_again(void **state)
     assert_null(route_rule_find(&both, STR("dns:rest")));
 }
 
+static void a_lenient_name_is_one_of_the_dns(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str strict, lenient;
+    } cases[] = {
+        {STR("dns:example.org"), STR("dns-any-tls:example.org")},
+        {STR("dns-any-tls:example.org"), STR("dns-any-tls:example.org")},
+        {STR("route:rest"), STR("route:rest")},
+        {STR("literal:192.0.2.1"), STR("literal:192.0.2.1")},
+    };
+    enum route_kind kind;
+    struct str rest;
+    struct buf out;
+    buf_init(&out, 100);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        buf_clear(&out);
+        assert_true(route_destination_lenient(cases[i].strict, &out));
+        assert_true(str_eq(buf_str(&out), cases[i].lenient));
+        assert_int_equal(route_destination_is_lenient(buf_str(&out)), i < 2);
+    }
+    buf_release(&out);
+    assert_false(route_destination_is_lenient(cases[0].strict));
+    assert_true(route_destination_split(cases[0].lenient, &kind, &rest));
+    assert_int_equal(kind, ROUTE_DNS);
+    assert_true(str_eq(rest, STR("example.org")));
+    assert_false(route_destination_split(STR("dns-any-tls:"), &kind, &rest));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -84,6 +113,7 @@ int main(void)
         cmocka_unit_test(an_address_literal_is_named_in_one_way_only),
         cmocka_unit_test(what_is_no_domain_has_no_destination),
         cmocka_unit_test(a_name_is_taken_apart_again),
+        cmocka_unit_test(a_lenient_name_is_one_of_the_dns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

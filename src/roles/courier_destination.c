@@ -68,8 +68,8 @@ static bool belongs_elsewhere(const struct courier_destination *d, struct str do
 {
     const struct config *config = &d->courier->settings->config;
     struct str name = buf_str(&d->name);
-    enum route_kind kind;
-    struct str rest;
+    enum route_kind kind, other_kind;
+    struct str rest, other;
     if (!route_destination_split(name, &kind, &rest))
         return route_destination(&config->routes, domain, destination);
     if (kind == ROUTE_RULE)
@@ -78,11 +78,12 @@ static bool belongs_elsewhere(const struct courier_destination *d, struct str do
     if (config->routes.count == 0)
         return false;
     struct route_rules none = {0};
-    bool natural =
-        route_destination(&none, domain, destination) && str_eq(buf_str(destination), name);
+    bool natural = route_destination(&none, domain, destination) &&
+                   route_destination_split(buf_str(destination), &other_kind, &other) &&
+                   other_kind == kind && str_eq(other, rest);
     buf_clear(destination);
     return natural && route_destination(&config->routes, domain, destination) &&
-           !str_eq(buf_str(destination), name);
+           route_rule_find(&config->routes, buf_str(destination));
 }
 
 static void move_where_it_belongs(struct courier_destination *d, struct courier_job *job)

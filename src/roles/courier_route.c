@@ -71,7 +71,7 @@ static bool needs_sts(const struct courier_route *r)
     const struct route_decision *d = &r->route.decision;
     enum route_kind kind;
     struct str domain;
-    if (d->verdict != ROUTE_HOSTS || r->tls != ROUTE_TLS_OPPORTUNISTIC ||
+    if (r->lenient || d->verdict != ROUTE_HOSTS || r->tls != ROUTE_TLS_OPPORTUNISTIC ||
         !r->settings->config.outbound.mta_sts ||
         !route_destination_split(r->destination, &kind, &domain) || kind != ROUTE_DNS)
         return false;
@@ -175,7 +175,10 @@ static enum route_tls wanted_tls(const struct courier_route *r)
     if (!route_destination_split(r->destination, &kind, &domain))
         return ROUTE_TLS_OPPORTUNISTIC;
     const struct config_policy *policy = config_policy_of(&r->settings->config, domain);
-    return policy && policy->has_tls ? policy->tls : ROUTE_TLS_OPPORTUNISTIC;
+    if (!policy || !policy->has_tls)
+        return ROUTE_TLS_OPPORTUNISTIC;
+    bool demands = policy->tls != ROUTE_TLS_NO;
+    return r->lenient && demands ? ROUTE_TLS_OPPORTUNISTIC : policy->tls;
 }
 
 struct courier_route *courier_route_find(struct courier *c, struct str destination,
@@ -196,6 +199,8 @@ struct courier_route *courier_route_find(struct courier *c, struct str destinati
         return NULL;
     }
     courier_settings_routing(c, r->settings, &r->routing);
+    r->lenient = route_destination_is_lenient(r->destination);
+    r->routing.dane = r->routing.dane && !r->lenient;
     route_begin(&r->route, &r->arena, &r->routing, r->destination);
     r->tls = wanted_tls(r);
     go_on(r);

@@ -18,6 +18,7 @@ struct courier_route {
     struct route route; /* route.decision says what came of it */
     struct courier_sts_policy *sts;
     enum route_tls tls; /* what the configuration asks for */
+    bool lenient;       /* whatever TLS there is will do: no DANE, no MTA-STS (RFC 8689 §5) */
     int64_t found_ms;   /* mono */
 
     struct courier_route_question *questions;

@@ -172,8 +172,8 @@ void courier_tls_report_add(struct courier *c, const struct courier_tls_session 
     struct ipc_tls_outcome o = {.policy_type = s->policy_type};
     struct buf policy, receiving, sending;
     struct socket_address local = {0};
-    if (!s->result || !route_destination_split(s->route->destination, &kind, &o.domain) ||
-        kind != ROUTE_DNS)
+    if (!s->result || s->route->lenient ||
+        !route_destination_split(s->route->destination, &kind, &o.domain) || kind != ROUTE_DNS)
         return;
     buf_init(&policy, POLICY_SIZE);
     buf_init(&sending, IP_SIZE);

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "mail/address.h"
 #include "mail/ingest.h"
+#include "policy/route.h"
 #include "proto/smtp/server.h"
 #include "roles/edge_confirm.h"
 #include "roles/new_email.h"
@@ -545,8 +546,28 @@ static void on_accept(void *context, enum status_code status, const struct ipc_a
         m->accepted(m->accepted_context, status == STATUS_OK ? out->status : status, NULL, 0);
 }
 
+/* RFC 8689 §5; what the envelope says goes first (§4.1). */
+static bool make_lenient(struct edge_message *m, const struct recipient *r,
+                         const struct ipc_relay **ret_relays)
+{
+    struct buf name;
+    struct ipc_relay *list = arena_alloc_array(&m->arena, r->relay_count, sizeof *list);
+    bool ok = list != NULL;
+    buf_init(&name, LIMIT_DESTINATION_SIZE);
+    for (size_t i = 0; ok && i < r->relay_count; i++) {
+        buf_clear(&name);
+        list[i] = r->relays[i];
+        ok = route_destination_lenient(r->relays[i].destination, &name) &&
+             arena_dup(&m->arena, buf_str(&name), &list[i].destination);
+    }
+    buf_release(&name);
+    *ret_relays = list;
+    return ok;
+}
+
 static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
 {
+    bool lenient = m->facts.header.tls_optional && !m->envelope.requiretls;
     struct ipc_accept_recipient *list =
         arena_alloc_array(&m->arena, m->recipient_count, sizeof *list);
     size_t i = 0;
@@ -561,6 +582,8 @@ static bool list_recipients(struct edge_message *m, struct ipc_accept_in *in)
         list[i].orcpt = r->orcpt;
         list[i].relays = r->relays;
         list[i].relays_count = r->relay_count;
+        if (lenient && r->relay_count > 0 && !make_lenient(m, r, &list[i].relays))
+            return false;
     }
     in->recipients = list;
     in->recipients_count = m->recipient_count;

@@ -166,6 +166,24 @@ static void what_a_client_asks_goes_with_its_message(void **state)
     world_close(&w);
 }
 
+/* RFC 8689 §5 */
+static void mail_that_wants_no_tls_waits_under_a_name_of_its_own(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    call_trusted(&w);
+    world_say(&w, "MAIL FROM:<bob@example.net>\r\nRCPT TO:<x@elsewhere.test>\r\n"
+                  "RCPT TO:<alice@example.org>\r\nDATA\r\n");
+    world_hear(&w, "354 ");
+    world_say(&w, "TLS-Required: no\r\n" HEADER "x\r\n.\r\n");
+    world_hear(&w, "250 2.0.0");
+    assert_true(str_eq(buf_str(&w.plan),
+                       STR("\nx@elsewhere.test ->x@elsewhere.test dns-any-tls:elsewhere.test\n"
+                           "alice@example.org +1\n")));
+    world_close(&w);
+}
+
 static void the_envelope_says_of_the_octets_what_is_true(void **state)
 {
     (void)state;
@@ -305,6 +323,7 @@ int main(void)
         cmocka_unit_test(what_was_pipelined_behind_the_dot_confirms_nothing),
         cmocka_unit_test(mail_for_elsewhere_goes_out_for_trusted_peers_alone),
         cmocka_unit_test(what_a_client_asks_goes_with_its_message),
+        cmocka_unit_test(mail_that_wants_no_tls_waits_under_a_name_of_its_own),
         cmocka_unit_test(the_envelope_says_of_the_octets_what_is_true),
         cmocka_unit_test(nothing_is_made_of_a_body_that_nobody_here_will_read),
         cmocka_unit_test(without_a_vault_the_client_hears_451_and_may_try_again),

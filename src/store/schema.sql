@@ -192,9 +192,10 @@ CREATE TABLE outgoing (
 );
 CREATE INDEX outgoing_by_body ON outgoing (body);
 
--- Where mail goes together: "dns:example.org", "route:NAME", "literal:192.0.2.1". trouble: failures
--- in a row; bulk: all that waits is of lane 2, and has its own turn; due_ms: nobody goes there before. A row lives while something waits for it, and then for
--- some days, for what is known of it.
+-- Where mail goes together: "dns:example.org", "dns-any-tls:example.org" (RFC 8689 §5), "route:NAME",
+-- "literal:192.0.2.1". trouble: failures in a row; bulk: all that waits is of lane 2, and has its own turn;
+-- due_ms: nobody goes there before. A row lives while something waits for it, and then for some days, for
+-- what is known of it.
 CREATE TABLE destination (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
