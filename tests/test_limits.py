@@ -1,13 +1,18 @@
 """Bounded: what strangers can make the server do has an end, and others are served meanwhile."""
 
+import base64
 import contextlib
+import os
+import re
 import resource
 import selectors
 import signal
 import socket
+import sqlite3
 import ssl
 import struct
 import time
+import urllib.request
 
 import pytest
 
@@ -457,3 +462,31 @@ def test_who_talks_before_a_greeting_that_is_held_back_is_refused(serve):
         patient.greet()  # reads the greeting first
         assert time.monotonic() - begun >= 1
         assert patient.message(wire.message()[0], [ALICE]).startswith("250")
+
+
+# ---- The WAL -------------------------------------------------------------------------------------
+
+
+def wal_size(server):
+    text = urllib.request.urlopen(
+        f"http://{postern.HOST}:{server.base + served.METRICS}/metrics", timeout=20).read().decode()
+    return int(re.search(r"^postern_vault_wal_bytes ([0-9]+)$", text, re.M).group(1))
+
+
+def test_a_wal_that_a_reader_kept_is_copied_when_he_lets_go(serve):
+    server = serve()
+    noise = base64.encodebytes(os.urandom(8 << 20)).replace(b"\n", b"\r\n")
+    reader = sqlite3.connect(f"file:{server.folder}/store/postern.db?mode=ro", uri=True,
+                             isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM email").fetchone()
+    with connect(server) as client:
+        client.greet()
+        for _ in range(9):
+            assert client.message(wire.message(noise)[0], [ALICE]).startswith("250")
+        server.wait_for_event("wal-stalled")
+        assert wal_size(server) >= 64 << 20
+        reader.close()
+        for _ in range(2):
+            assert client.message(wire.message(noise)[0], [ALICE]).startswith("250")
+    mail.wait_until(lambda: wal_size(server) == 0)

@@ -106,6 +106,18 @@ static void on_changed(void *context, struct channel *from, const struct ipc_cha
     }
 }
 
+/* No snapshot outlives a turn; where one has, only another process can let go of it. */
+static void on_wal_stalled(void *context, struct channel *from)
+{
+    struct mailroom *room = context;
+    (void)from;
+    if (!db_holds_snapshot(room->db))
+        return;
+    log_event(role_log(room->role), role_now(room->role), LOG_ERROR, "snapshot-held",
+              "it keeps the WAL from being copied; starting anew");
+    role_end(room->role);
+}
+
 /* ---- Life
  * ---------------------------------------------------------------------------------------- */
 
@@ -115,6 +127,7 @@ static const struct ipc_handlers handlers = {
     .handover = on_handover,
     .metrics = on_metrics,
     .changed = on_changed,
+    .wal_stalled = on_wal_stalled,
 };
 
 static void *create(struct role *role)

@@ -22,7 +22,7 @@ enum {
     CHECKPOINT_US = LIMIT_VAULT_TRANSACTION_MS * 1000,
     IDLE_MS = 500,
     /* A WAL that readers keep this large is worth a word. */
-    STALLED_SIZE = 256 * 1024 * 1024,
+    STALLED_SIZE = 64 * 1024 * 1024,
     PURGE_MS = 60 * 1000,
     PURGE_PAUSE_MS = 50,
     PEERS_MAX = 256,
@@ -36,7 +36,8 @@ struct vault {
     bool dead; /* the disk failed: nothing is answered any more */
     bool stopping;
     bool stalled;
-    uint64_t checkpoint_size;
+    uint64_t checkpoint_size; /* how much is copied at once */
+    uint64_t checkpoint_at;   /* the size of the WAL when that is due */
 
     struct arena config_arena;
     struct account_mailbox *mailboxes; /* of a new account */
@@ -204,7 +205,7 @@ static void commit(void *context)
     else if (v->stopping)
         role_end(v->role);
     /* In a hook of its own, so that the replies leave first. */
-    if (vault_wal_size(v->batch) >= v->checkpoint_size && !v->stalled)
+    if (vault_wal_size(v->batch) >= v->checkpoint_at)
         hook_queue(&v->checkpoint, loop);
     timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
 }
@@ -220,13 +221,23 @@ static void due(struct vault *v)
         hook_queue(&v->commit, role_loop(v->role));
 }
 
-static void note_stall(struct vault *v, uint64_t left)
+/*
+ * What a reader has kept from being copied is tried again when there is as much again. A mailroom
+ * that hangs in its reading is ended by the warden; one that forgot to stop ends when it is told.
+ */
+static void note_left(struct vault *v, uint64_t left)
 {
-    bool stalled = left > 0 && vault_wal_size(v->batch) >= STALLED_SIZE;
+    uint64_t size = vault_wal_size(v->batch);
+    bool stalled = left > 0 && size >= STALLED_SIZE;
+    unsigned index = 0;
+    v->checkpoint_at = (left > 0 ? size : 0) + v->checkpoint_size;
     if (stalled && !v->stalled)
         log_event(role_log(v->role), role_now(v->role), LOG_WARN, "wal-stalled",
                   "a reader keeps the WAL from being copied");
     v->stalled = stalled;
+    if (stalled)
+        for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));)
+            ipc_wal_stalled_note(ch);
 }
 
 /* The next one has half as much to do, or by and by twice as much. */
@@ -256,7 +267,7 @@ static void checkpoint(void *context)
     }
     size_checkpoints(v, clock_us(v) - began_us);
     metric_add(v->checkpoints, 1);
-    note_stall(v, left);
+    note_left(v, left);
     set_numbers(v);
 }
 
@@ -516,7 +527,7 @@ static void *vault_create(struct role *role)
         return NULL;
     v->role = role;
     v->lock_fd = -1;
-    v->checkpoint_size = CHECKPOINT_SIZE_MAX;
+    v->checkpoint_size = v->checkpoint_at = CHECKPOINT_SIZE_MAX;
     arena_init(&v->config_arena, CONFIG_ARENA_SIZE);
     hook_init(&v->commit, commit, v);
     hook_init(&v->checkpoint, checkpoint, v);

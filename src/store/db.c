@@ -243,6 +243,11 @@ void db_snapshot_end(struct db *db)
     db_rollback(db);
 }
 
+bool db_holds_snapshot(const struct db *db)
+{
+    return sqlite3_txn_state(db->handle, NULL) != SQLITE_TXN_NONE;
+}
+
 enum status_code db_begin(struct db *db)
 {
     return query_run(db_query(db, "BEGIN IMMEDIATE"));

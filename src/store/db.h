@@ -104,6 +104,9 @@ void db_words(const struct db *db, struct diag *d);
 MUST_USE enum status_code db_snapshot_begin(struct db *db);
 void db_snapshot_end(struct db *db);
 
+/* A snapshot is held, by a transaction or by a statement that has not been ended. */
+bool db_holds_snapshot(const struct db *db);
+
 /* The writer's. A failed commit has been rolled back. */
 MUST_USE enum status_code db_begin(struct db *db);
 MUST_USE enum status_code db_commit(struct db *db);

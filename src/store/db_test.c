@@ -120,10 +120,32 @@ static void files_are_readable_for_the_group_whatever_the_umask(void **state)
 
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
+static void a_snapshot_that_is_held_is_known(void **state)
+{
+    (void)state;
+    struct db *writer = open_db(DB_WRITE), *reader = open_db(DB_READ);
+    assert_false(db_holds_snapshot(reader));
+    assert_int_equal(count_keys(reader), 0);
+    assert_false(db_holds_snapshot(reader));
+    struct query *q = db_query(reader, "SELECT next_id FROM counter");
+    assert_true(query_next(q));
+    assert_true(db_holds_snapshot(reader));
+    assert_int_equal(query_end(q), STATUS_OK);
+    assert_false(db_holds_snapshot(reader));
+    assert_int_equal(db_snapshot_begin(reader), STATUS_OK);
+    assert_int_equal(count_keys(reader), 0);
+    assert_true(db_holds_snapshot(reader));
+    db_snapshot_end(reader);
+    assert_false(db_holds_snapshot(reader));
+    db_close(reader);
+    db_close(writer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_reader_sees_every_commit_and_writes_nothing),
+        WITH_FOLDER(a_snapshot_that_is_held_is_known),
         WITH_FOLDER(a_savepoint_takes_back_its_own_part),
         WITH_FOLDER(a_newer_format_is_refused_in_words),
         WITH_FOLDER(files_are_readable_for_the_group_whatever_the_umask),
