@@ -2,7 +2,7 @@
  * The bound of what the vault can relay: messages in for other servers, leased, and gone with their
  * outcome, without a network, a protocol or another process.
  *
- *   queue_bound relay [SECONDS [FOLDER]]       in and out, in batches, beside rows that wait
+ *   queue_bound relay [SECONDS [FOLDER [ROWS]]]   in and out, in batches, beside so many that wait
  *   queue_bound fill FILE ROWS DESTINATIONS    a database with so many rows that wait
  *   queue_bound start FILE                     how soon a vault on it grants its first leases, and
  *                                              what memory it takes
@@ -77,7 +77,7 @@ static struct vault_batch *open_vault(const char *path)
     return v;
 }
 
-static void accept(struct vault_batch *v, const char *destination)
+static void accept(struct vault_batch *v, const char *destination, uint64_t hold_ms)
 {
     char trace_id[32], to[300];
     snprintf(trace_id, sizeof trace_id, "01KB%022llu", (unsigned long long)++number);
@@ -91,6 +91,7 @@ static void accept(struct vault_batch *v, const char *destination)
                                .helo = text_from(STR("mail.example.org")),
                                .peer = STR("192.0.2.1"),
                                .tls = STR("TLSv1.3 TLS_AES_256_GCM_SHA384"),
+                               .envelope = {.hold_ms = hold_ms},
                                .email = {.size = SIZE, .chunks = &chunk, .chunks_count = 1},
                                .recipients = &recipient,
                                .recipients_count = 1};
@@ -122,6 +123,22 @@ static void resume(struct vault_batch *v)
     commit(v);
 }
 
+static void fill(struct vault_batch *v, uint64_t rows, uint64_t destinations, uint64_t hold_ms)
+{
+    char destination[64];
+    bool more;
+    for (uint64_t i = 0; i < rows; i++) {
+        snprintf(destination, sizeof destination, "dns:dead%llu.example.org",
+                 (unsigned long long)(draw() % destinations));
+        accept(v, destination, hold_ms);
+        if (i % BATCH == BATCH - 1)
+            commit(v);
+    }
+    commit(v);
+    if (vault_purge(v, WALL_MS, WALL_MS, &more) != STATUS_OK)
+        die("purge");
+}
+
 /* ---- In and out --------------------------------------------------------------------------------
  */
 
@@ -137,7 +154,7 @@ static size_t relay_batch(struct vault_batch *v)
     for (int i = 0; i < BATCH; i++) {
         snprintf(destination, sizeof destination, "dns:live%d.example.org",
                  (int)(draw() % DESTINATIONS));
-        accept(v, destination);
+        accept(v, destination, 0);
     }
     commit(v);
     double in = seconds(CLOCK_PROCESS_CPUTIME_ID);
@@ -171,13 +188,14 @@ static size_t relay_batch(struct vault_batch *v)
     return count;
 }
 
-static void relay(double limit, const char *folder)
+static void relay(double limit, const char *folder, uint64_t rows)
 {
     char path[4096];
     uint64_t messages = 0;
     snprintf(path, sizeof path, "%s/queue-bound-%d.db", folder, (int)getpid());
     struct vault_batch *v = open_vault(path);
     resume(v);
+    fill(v, rows, rows / 50 + 1, 3600 * 1000);
     double begun = seconds(CLOCK_MONOTONIC);
     while (seconds(CLOCK_MONOTONIC) - begun < limit)
         messages += relay_batch(v);
@@ -193,21 +211,10 @@ static void relay(double limit, const char *folder)
 /* ---- Many that wait ----------------------------------------------------------------------------
  */
 
-static void fill(const char *path, uint64_t rows, uint64_t destinations)
+static void fill_file(const char *path, uint64_t rows, uint64_t destinations)
 {
     struct vault_batch *v = open_vault(path);
-    char destination[64];
-    bool more;
-    for (uint64_t i = 0; i < rows; i++) {
-        snprintf(destination, sizeof destination, "dns:dead%llu.example.org",
-                 (unsigned long long)(draw() % destinations));
-        accept(v, destination);
-        if (i % BATCH == BATCH - 1)
-            commit(v);
-    }
-    commit(v);
-    if (vault_purge(v, WALL_MS, WALL_MS, &more) != STATUS_OK)
-        die("purge");
+    fill(v, rows, destinations, 0);
     vault_batch_close(v);
 }
 
@@ -251,12 +258,13 @@ int main(int argc, char **argv)
     const char *what = argc > 1 ? argv[1] : "relay";
     make_body();
     if (strcmp(what, "relay") == 0)
-        relay(argc > 2 ? atof(argv[2]) : 5, argc > 3 ? argv[3] : "/tmp");
+        relay(argc > 2 ? atof(argv[2]) : 5, argc > 3 ? argv[3] : "/tmp",
+              argc > 4 ? strtoull(argv[4], NULL, 10) : 0);
     else if (strcmp(what, "fill") == 0 && argc == 5)
-        fill(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10));
+        fill_file(argv[2], strtoull(argv[3], NULL, 10), strtoull(argv[4], NULL, 10));
     else if (strcmp(what, "start") == 0 && argc == 3)
         start(argv[2]);
     else
-        die("relay [SECONDS [FOLDER]] | fill FILE ROWS DESTINATIONS | start FILE");
+        die("relay [SECONDS [FOLDER [ROWS]]] | fill FILE ROWS DESTINATIONS | start FILE");
     return 0;
 }
