@@ -93,8 +93,10 @@ static struct lease *lease_row(struct vault_queue *q, void *owner, const struct 
                         .task = f->row.task,
                         .trace_len = (uint16_t)trace.len,
                         .recipient_len = (uint16_t)recipient.len};
-    memcpy(l->bytes, trace.ptr, trace.len);
-    memcpy(l->bytes + trace.len, recipient.ptr, recipient.len);
+    if (!str_empty(trace))
+        memcpy(l->bytes, trace.ptr, trace.len);
+    if (!str_empty(recipient))
+        memcpy(l->bytes + trace.len, recipient.ptr, recipient.len);
     q->leases[lease_slot(l->id)] = l;
     q->lease_count++;
     return l;
@@ -193,6 +195,15 @@ static struct text keep_text(struct leasing *l, struct text text)
     return text_from(keep(l, text_peek(text)));
 }
 
+/* In the memory of the batch's replies. */
+static void *keep_list(struct leasing *l, const struct buf *list)
+{
+    void *copy = arena_alloc(&l->b->results, list->len + 1);
+    if (copy && list->len > 0)
+        memcpy(copy, list->ptr, list->len);
+    return copy;
+}
+
 static uint8_t task_of(const struct queue_found *f, int64_t clock_ms, bool attention)
 {
     if (f->row.task != 0)
@@ -287,10 +298,8 @@ static void add_body(struct leasing *l, struct ipc_job *job, uint64_t body)
 /* What is behind the recipients of a job is the same for all of them. */
 static void end_job(struct leasing *l, struct ipc_job *job, uint64_t body, struct buf *recipients)
 {
-    struct ipc_job_recipient *list = arena_alloc(&l->b->results, recipients->len + 1);
-    if (list)
-        memcpy(list, recipients->ptr, recipients->len);
-    else
+    struct ipc_job_recipient *list = keep_list(l, recipients);
+    if (!list)
         l->status = STATUS_NO_MEMORY;
     job->recipients = list;
     job->recipients_count = recipients->len / sizeof *list;
@@ -582,14 +591,12 @@ static void fill_lease(struct leasing *l, const struct ipc_lease_in *in,
         db_snapshot_end(l->b->writer.db);
     }
     /* What was leased stays so: it was found in good order, and is in the reply. */
-    struct ipc_job *jobs = arena_alloc(&l->b->results, l->jobs.len + 1);
-    struct ipc_begun *begun = arena_alloc(&l->b->results, l->begun.len + 1);
+    struct ipc_job *jobs = keep_list(l, &l->jobs);
+    struct ipc_begun *begun = keep_list(l, &l->begun);
     if (!jobs || !begun) {
         l->status = STATUS_NO_MEMORY;
         return;
     }
-    memcpy(jobs, l->jobs.ptr, l->jobs.len);
-    memcpy(begun, l->begun.ptr, l->begun.len);
     ret_out->jobs = jobs;
     ret_out->jobs_count = l->jobs.len / sizeof *jobs;
     ret_out->begun = begun;
