@@ -360,6 +360,19 @@ def test_setup_twice(tmp_path):
     assert {path: path.read_bytes() for path in files} == files
 
 
+def test_setup_gives_an_account_the_password_that_an_earlier_run_did_not_come_to(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    assert setup("ann@example.org", "--root", root, "--generate").returncode == OK
+    secrets = sqlite3.connect(next(root.rglob("keeper/secrets.db")), isolation_level=None)
+    secrets.execute("DELETE FROM credential")
+    secrets.close()
+    again = setup("ann@example.org", "--root", root, "--generate")
+    assert again.returncode == OK and "the password of ann@example.org: " in again.stdout
+    third = setup("ann@example.org", "--root", root, "--generate")
+    assert third.returncode == OK and "password of" not in third.stdout.split("DNS")[0]
+
+
 def test_setup_refuses(tmp_path):
     assert setup("nonsense", "--root", tmp_path).returncode == USAGE
     assert setup("a@b.test", "--root", "relative").returncode == USAGE

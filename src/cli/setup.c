@@ -282,15 +282,34 @@ static enum cli_exit put_domain(struct setup *s, struct cli_server *server, stru
     return code;
 }
 
-static enum cli_exit new_account(struct setup *s, struct cli_server *server)
+struct passwords {
+    struct cli_outcome outcome;
+    bool has_own; /* of the account itself, not of an application */
+};
+
+static void on_passwords(void *context, enum status_code sent,
+                         const struct ipc_password_list_out *out)
 {
+    struct passwords *p = context;
+    for (size_t i = 0; out && i < out->passwords_count; i++)
+        p->has_own = p->has_own || out->passwords[i].kind == 0;
+    cli_outcome_take(&p->outcome, sent, out ? out->status : sent, STR(""));
+}
+
+/* An account that an earlier run left without a password gets it now. */
+static enum cli_exit put_password(struct setup *s, struct cli_server *server, uint64_t account)
+{
+    struct passwords known = {0};
     struct buf password;
     bool generated = false;
-    uint64_t account;
+    const struct ipc_password_list_in in = {.account = account};
+    struct channel *keeper = cli_server_role(server, ROLE_KEEPER);
+    enum cli_exit code = cli_server_wait(
+        server, ipc_password_list_call(keeper, &in, on_passwords, &known), &known.outcome);
+    if (code != CLI_OK || known.has_own)
+        return code;
     buf_init_secret(&password, CLI_PASSWORD_SIZE_MAX);
-    enum cli_exit code = cli_new_password(s->cli, &password, &generated);
-    if (code == CLI_OK)
-        code = directory_add_account(server, s->address.whole, 0, &s->address.whole, 1, &account);
+    code = cli_new_password(s->cli, &password, &generated);
     if (code == CLI_OK)
         code =
             directory_set_password(server, account, s->address.whole, STR(""), buf_str(&password));
@@ -310,9 +329,12 @@ static enum cli_exit put_account(struct setup *s, struct cli_server *server, str
     enum cli_exit code = CLI_OK;
     snprintf(words, sizeof(words), "account %.*s", STR_ARG(s->address.whole));
     if (status == STATUS_NOT_FOUND)
-        code = new_account(s, server);
+        code =
+            directory_add_account(server, s->address.whole, 0, &s->address.whole, 1, &account.id);
     else if (status != STATUS_OK)
         code = cli_fail_status(s->cli, status, NULL);
+    if (code == CLI_OK)
+        code = put_password(s, server, account.id);
     if (code == CLI_OK)
         said(s, status == STATUS_OK ? "kept" : "made", words);
     return code;
