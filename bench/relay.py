@@ -22,6 +22,7 @@ import json
 import os
 import pathlib
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -181,6 +182,7 @@ outbound {{
     recipients-per-day 0
     port {port}
     refuse-addresses none
+    timeout 10s
 }}
 {resolver}
 """
@@ -214,6 +216,17 @@ class Waiting:
         mail.wait_until(lambda: accepted.keys() <= self.sink.times().keys())
         waits = hand_over_ms(accepted, self.sink.times())
         return percentile(waits, 0.5), percentile(waits, 0.99)
+
+    def settle(self, seconds=120):
+        """Until each dead host has been tried once: from then on it is known to be dead."""
+        def untried():
+            store = sqlite3.connect(f"file:{self.server.folder}/store/postern.db?mode=ro", uri=True)
+            try:
+                return store.execute("SELECT count(*) FROM destination WHERE trouble = 0 AND "
+                                     "name <> 'dns:live.test'").fetchone()[0]
+            finally:
+                store.close()
+        mail.wait_until(lambda: untried() == 0, seconds)
 
     def restart(self):
         """Seconds from starting the program to a message's 250."""
@@ -258,6 +271,7 @@ def waiting(count, size, seconds):
         empty = world.live_p99(size, seconds)
         load(world, 64, size, 600, count=count // 2, recipient="box@d#.dead.test")
         load(world, 64, size, 600, count=count // 2, recipient="box@d#.mute.test")
+        world.settle()
         took = world.restart()
         full = world.live_p99(size, seconds)
         memory = world.pss_mib()

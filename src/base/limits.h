@@ -115,6 +115,12 @@
 #define LIMIT_CONNECT_MS (30 * 1000)
 
 /*
+ * How long servers may take to let us in while connections are scarce (policy/pace.h). It stops
+ * many mute servers, which RFC 5321 gives minutes each, from keeping everybody else's mail.
+ */
+#define LIMIT_OUTBOUND_PATIENCE_MS (10 * 1000)
+
+/*
  * Messages that a courier has leased, and their memory: it asks for no more until some are done.
  */
 #define LIMIT_COURIER_JOBS      4000

@@ -37,12 +37,16 @@ static uint32_t even_share(const struct pace_total *total)
     return share > 0 ? share : 1;
 }
 
+bool pace_is_scarce(const struct pace_total *total)
+{
+    return total->open >= total->connections_max - total->connections_max / 4;
+}
+
 bool pace_may_open(const struct pace *p, const struct pace_total *total)
 {
-    bool scarce = total->open >= total->connections_max - total->connections_max / 4;
     if (p->open >= p->allowed || total->open >= total->connections_max)
         return false;
-    return !scarce || p->open < even_share(total);
+    return !pace_is_scarce(total) || p->open < even_share(total);
 }
 
 uint32_t pace_opened(struct pace *p, struct pace_total *total)

@@ -43,6 +43,9 @@ void pace_begin(struct pace *p, struct pace_total *total, uint32_t connections_m
 /* All its connections are closed. */
 void pace_end(struct pace *p, struct pace_total *total);
 
+/* Three quarters of all connections are taken. */
+bool pace_is_scarce(const struct pace_total *total);
+
 /* May one more connection be opened for it? */
 bool pace_may_open(const struct pace *p, const struct pace_total *total);
 

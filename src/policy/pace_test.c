@@ -134,6 +134,13 @@ static unsigned count_messages(struct pace *p, int64_t from_ms, int64_t len_ms)
     return count;
 }
 
+static void connections_are_scarce_from_three_quarters_on(void **state)
+{
+    (void)state;
+    assert_false(pace_is_scarce(&(struct pace_total){.connections_max = 8, .open = 5}));
+    assert_true(pace_is_scarce(&(struct pace_total){.connections_max = 8, .open = 6}));
+}
+
 static void messages_keep_to_the_rate(void **state)
 {
     (void)state;
@@ -178,6 +185,7 @@ int main(void)
         cmocka_unit_test(a_destination_in_trouble_begins_with_one_probe),
         cmocka_unit_test(one_destination_does_not_take_all_connections),
         cmocka_unit_test(more_destinations_than_connections_get_one_each),
+        cmocka_unit_test(connections_are_scarce_from_three_quarters_on),
         cmocka_unit_test(messages_keep_to_the_rate),
         cmocka_unit_test(without_a_rate_a_message_may_start_at_once),
         cmocka_unit_test(a_clock_that_stands_still_gives_nothing),

@@ -198,6 +198,8 @@ static void name_remote(struct courier_connection *conn)
 int64_t courier_connection_deadline(const struct courier_connection *conn, int64_t usual_ms)
 {
     int64_t max_ms = (int64_t)conn->route->settings->config.outbound.timeout_ms;
+    if (pace_is_scarce(&conn->courier->pace) && usual_ms > LIMIT_OUTBOUND_PATIENCE_MS)
+        usual_ms = LIMIT_OUTBOUND_PATIENCE_MS;
     int64_t in_ms = max_ms > 0 && max_ms < usual_ms ? max_ms : usual_ms;
     return courier_now(conn->courier).mono_ms + in_ms;
 }
@@ -217,6 +219,7 @@ static void on_connect(void *context, int fd, int error)
         courier_connection_next_address(conn);
         return;
     }
+    conn->begun_ms = courier_now(conn->courier).mono_ms;
     courier_dialogue_begin(conn, fd);
 }
 

@@ -56,6 +56,7 @@ struct courier_connection {
     char remote[CONNECTION_REMOTE_SIZE];
     char tls_words[CONNECTION_TLS_WORDS_SIZE];
     struct timer timer;
+    int64_t begun_ms; /* the dialogue, on the mono clock */
     struct hook end;
 
     /* Why the last address did not let us in. */

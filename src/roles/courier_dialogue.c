@@ -334,6 +334,20 @@ static void pass(struct courier_connection *conn)
     } while (moved && conn->state == CONN_TALKING);
 }
 
+/* The engine's deadline; until the server has let us in, we look now and then who else waits. */
+static int64_t next_look(const struct courier_connection *conn)
+{
+    int64_t at_ms = smtp_client_deadline(conn->engine);
+    int64_t look_ms = courier_now(conn->courier).mono_ms + LIMIT_OUTBOUND_PATIENCE_MS;
+    return !conn->ready && look_ms < at_ms ? look_ms : at_ms;
+}
+
+static bool is_out_of_patience(const struct courier_connection *conn)
+{
+    return !conn->ready && pace_is_scarce(&conn->courier->pace) &&
+           courier_now(conn->courier).mono_ms - conn->begun_ms >= LIMIT_OUTBOUND_PATIENCE_MS;
+}
+
 void courier_connection_run(struct courier_connection *conn)
 {
     if (conn->running) {
@@ -347,7 +361,7 @@ void courier_connection_run(struct courier_connection *conn)
     } while (conn->run_again && (conn->state == CONN_TALKING || conn->state == CONN_HANDSHAKE));
     conn->running = false;
     if (conn->state == CONN_TALKING)
-        timer_set(&conn->timer, smtp_client_deadline(conn->engine));
+        timer_set(&conn->timer, next_look(conn));
     else if (conn->state == CONN_HANDSHAKE)
         timer_set(&conn->timer, courier_connection_deadline(conn, LIMIT_HANDSHAKE_MS));
 }
@@ -362,6 +376,11 @@ void courier_dialogue_expired(void *context)
     struct courier_connection *conn = context;
     if (conn->state == CONN_HANDSHAKE) {
         courier_connection_handshake_failed(conn);
+        return;
+    }
+    if (conn->state == CONN_TALKING && is_out_of_patience(conn)) {
+        courier_connection_note(conn, "4.4.2", STR("it says too little while others wait"));
+        courier_connection_next_address(conn);
         return;
     }
     if (conn->state == CONN_TALKING)
