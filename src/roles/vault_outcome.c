@@ -165,8 +165,10 @@ static enum status_code move(struct settling *s)
         if (status == STATUS_OK)
             status = trace(s, STR("rerouted"));
     }
-    s->lease->destination = destination;
-    return status == STATUS_OK ? wait_again(s, now_ms, s->lease->attention_ms) : status;
+    if (status != STATUS_OK)
+        return status;
+    vault_attention_waits(s->b, s->lease->attention_ms, s->lease->id);
+    return vault_row_waits(s->b, destination, s->lease->lane, now_ms, s->lease->id);
 }
 
 static enum status_code settle(struct settling *s)
@@ -224,11 +226,29 @@ static enum status_code trace_report(struct vault_batch *b, const struct ipc_rep
 }
 
 /*
+ * Is it about a row that ended here just now? A courier is no way to write into mailboxes: there is
+ * one report at most for each row, in the order of the outcomes.
+ */
+static bool is_about_settled(struct vault_queue *q, const void *owner,
+                             const struct ipc_outcomes_in *in, struct str about, size_t *at)
+{
+    while (*at < in->outcomes_count) {
+        struct lease *l = vault_lease_find(q, in->outcomes[(*at)++].recipient);
+        if (!l || !l->settled || l->reported || l->owner != owner || !str_eq(lease_trace(l), about))
+            continue;
+        l->reported = true;
+        return true;
+    }
+    return false;
+}
+
+/*
  * A message like any other, with the null reverse-path. One that is sent again, because the answer
  * to its commit was lost, is known by its trace. One whose recipient has gone is dropped, and said
  * so: there is nobody to tell.
  */
-static enum status_code take_report(struct vault_batch *b, void *owner, const struct ipc_report *r)
+static enum status_code take_report(struct vault_batch *b, void *owner, const struct ipc_report *r,
+                                    bool is_due)
 {
     struct ipc_accept_result *results = NULL;
     bool known = false;
@@ -239,7 +259,7 @@ static enum status_code take_report(struct vault_batch *b, void *owner, const st
                                .recipients = &r->recipient,
                                .recipients_count = 1};
     enum status_code status = trace_known(b->writer.db, r->trace_id, &known);
-    if (status == STATUS_OK && !known) {
+    if (status == STATUS_OK && !known && is_due) {
         status = vault_accept_message(b, owner, &in, r->prefix, &results);
         if (!vault_is_failure(status))
             status =
@@ -305,8 +325,11 @@ static enum status_code take_all(struct vault_batch *b, void *owner,
                                  const struct ipc_outcomes_in *in)
 {
     enum status_code status = take_outcomes(b, owner, in);
-    for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++)
-        status = take_report(b, owner, &in->reports[i]);
+    size_t at = 0;
+    for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++) {
+        const struct ipc_report *r = &in->reports[i];
+        status = take_report(b, owner, r, is_about_settled(&b->queue, owner, in, r->about, &at));
+    }
     for (size_t i = 0; status == STATUS_OK && i < in->arrivals_count; i++)
         status = take_arrival(b, owner, in->at_ms, &in->arrivals[i]);
     for (size_t i = 0; status == STATUS_OK && i < in->tls_count; i++)

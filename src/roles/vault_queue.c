@@ -183,7 +183,7 @@ static void settle_leases(struct vault_queue *q, bool committed)
 {
     for (struct lease *l = q->settled, *next; l; l = next) {
         next = l->next_settled;
-        l->settled = false;
+        l->settled = l->reported = false;
         l->next_settled = NULL;
         /* Of a courier that went meanwhile, nobody will hear again. */
         if (committed || !l->owner)

@@ -32,7 +32,8 @@ struct lease {
     int64_t expires_ms;
     uint8_t lane;
     uint8_t task;
-    bool settled; /* by an outcome of this batch */
+    bool settled;  /* by an outcome of this batch */
+    bool reported; /* and a report of it was taken */
     uint16_t trace_len;
     uint16_t recipient_len;
     char bytes[]; /* trace id, recipient */

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/testing.h"
 #include "roles/testing_queue.h"
+#include "roles/vault_internal.h"
 
 static void a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once(void **state)
 {
@@ -17,6 +18,7 @@ static void a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once(voi
     char about[16];
     memcpy(about, w->trace, sizeof about);
     struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    uint64_t destination = out.begun[0].destination;
     struct ipc_outcome o = {.recipient = out.jobs[0].recipients[0].id, .outcome = 1};
     struct ipc_report report = {.trace_id = STR("REPORT1"),
                                 .about = str_from_c(about),
@@ -34,12 +36,67 @@ static void a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once(voi
     /* The answer was lost: all is said again. */
     assert_int_equal(queue_tell(w, &in), STATUS_OK);
     assert_int_equal(ROWS(w, "entry"), 1);
-    /* To nobody: it does not keep the rest from happening. */
+    /* About a row that is not this courier's to end: no mailbox gets it. */
     report.trace_id = STR("REPORT2");
+    assert_int_equal(queue_tell(w, &in), STATUS_OK);
+    assert_int_equal(ROWS(w, "entry"), 1);
+    /* To nobody: it does not keep the rest from happening. */
+    queue_send_one(w, "carol@example.org", NULL);
+    memcpy(about, w->trace, sizeof about);
+    out = queue_want(w, destination, 10);
+    o.recipient = out.jobs[0].recipients[0].id;
     delivery.account = 999999;
     assert_int_equal(queue_tell(w, &in), STATUS_OK);
     assert_true(queue_has_step(w, about, "report-dropped"));
     body_writer_free(writer);
+}
+
+static void a_row_gets_one_report_however_often_it_is_named(void **state)
+{
+    struct queue_world *w = *state;
+    struct ipc_chunk chunk;
+    struct ipc_delivery delivery = {.account = w->alice, .mailbox = w->inbox};
+    queue_send_one(w, "carol@example.org", NULL);
+    struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    struct ipc_outcome o = {.recipient = out.jobs[0].recipients[0].id, .outcome = 1};
+    struct ipc_outcome twice[] = {o, o};
+    struct ipc_report reports[2] = {{.trace_id = STR("REPORT1"),
+                                     .about = str_from_c(w->trace),
+                                     .at_ms = AT_MS,
+                                     .recipient = {.recipient = text_from(STR("alice@demo.test")),
+                                                   .deliveries = &delivery,
+                                                   .deliveries_count = 1}}};
+    struct body_writer *writer = queue_write_body(&reports[0].email, &chunk);
+    reports[1] = reports[0];
+    reports[1].trace_id = STR("REPORT2");
+    assert_int_equal(queue_tell(w, &(struct ipc_outcomes_in){.outcomes = twice,
+                                                             .outcomes_count = 2,
+                                                             .reports = reports,
+                                                             .reports_count = 2}),
+                     STATUS_OK);
+    assert_int_equal(ROWS(w, "entry"), 1);
+    body_writer_free(writer);
+}
+
+/* What was said of the row is said again, and then happens. */
+static void a_row_moves_though_the_first_try_was_undone(void **state)
+{
+    struct queue_world *w = *state;
+    queue_send_one(w, "carol@example.org", NULL);
+    struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    struct ipc_outcome o = {.recipient = out.jobs[0].recipients[0].id,
+                            .outcome = 4,
+                            .destination = STR("route:smart")};
+    struct ipc_outcomes_in in = {.outcomes = &o, .outcomes_count = 1};
+    vault_batch_at(w->vault, w->now);
+    vault_outcomes(w->vault, queue_courier_ticket(w), &in);
+    vault_note(w->vault, STATUS_NO_MEMORY);
+    queue_commit(w);
+    assert_int_equal(queue_tell(w, &in), STATUS_OK);
+    out = queue_lease(w, 1, 0, 10);
+    assert_int_equal(out.begun_count, 1);
+    assert_true(str_eq(out.begun[0].name, STR("route:smart")));
+    assert_int_equal(out.jobs_count, 1);
 }
 
 static struct ipc_queue_change_out change(struct queue_world *w, struct ipc_queue_change_in in)
@@ -229,6 +286,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_WORLD(a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once),
+        WITH_WORLD(a_row_gets_one_report_however_often_it_is_named),
+        WITH_WORLD(a_row_moves_though_the_first_try_was_undone),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
         WITH_WORLD(policies_are_kept_with_the_time_they_were_seen),
