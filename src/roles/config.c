@@ -61,11 +61,12 @@ static const struct config_limits default_limits = {
 static uint64_t default_retry_ms[] = {1 * MINUTE,  5 * MINUTE,   10 * MINUTE, 30 * MINUTE,
                                       60 * MINUTE, 120 * MINUTE, 240 * MINUTE};
 
-/* Addresses that lead back to this machine: 0.0.0.0/8, 127.0.0.0/8, ::1. */
+/* Addresses that lead back to this machine: 0.0.0.0/8, 127.0.0.0/8, ::1, :: (RFC 4291 §2.5.2). */
 static struct network default_refused[] = {
     {{[10] = 0xFF, [11] = 0xFF}, 96 + 8},
     {{[10] = 0xFF, [11] = 0xFF, [12] = 127}, 96 + 8},
     {{[15] = 1}, 128},
+    {{0}, 128},
 };
 
 static const struct config_outbound default_outbound = {

@@ -268,6 +268,7 @@ static void the_way_out_has_sensible_defaults(void **state)
     assert_true(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 127, 9, 9, 9}));
     assert_true(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 0, 0, 0, 1}));
     assert_true(networks_have(&o->refused, (uint8_t[16]){[15] = 1}));
+    assert_true(networks_have(&o->refused, (uint8_t[16]){0}));
     assert_false(networks_have(&o->refused, (uint8_t[16]){[10] = 0xFF, 0xFF, 128, 0, 0, 1}));
     assert_true(o->dane && o->mta_sts);
     assert_int_equal(r.config.routes.count, 0);
