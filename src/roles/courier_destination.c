@@ -289,7 +289,8 @@ static void close_connections(struct courier_destination *d)
 
 static void leave(struct courier_destination *d)
 {
-    if (!d->ending)
+    /* Of the trouble the vault knows; of an end that came after a second beginning it does not. */
+    if (!d->ending || d->begun_again)
         courier_queue_arrival(d->courier, &(struct ipc_arrival){.destination = d->id, .state = 0});
     courier_destination_free(d);
 }
@@ -460,5 +461,6 @@ void courier_destination_free(struct courier_destination *d)
     metric_set(c->counts.destinations, c->destination_count);
     buf_release(&d->name);
     free(d);
+    courier_queue_ask_soon(c); /* there is room for another */
     courier_may_end(c);
 }

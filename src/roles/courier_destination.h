@@ -29,6 +29,7 @@ struct courier_destination {
     bool news;             /* so it said since the lease that is under way was asked for */
     uint32_t asked;        /* messages, in the lease that is under way */
     bool ending;
+    bool begun_again; /* the vault thinks that we are there, though it was ending */
     int64_t idle_since_ms;
     struct timer timer;
     struct hook hook;

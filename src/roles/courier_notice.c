@@ -55,13 +55,8 @@ static struct courier_report_result result_of(const struct courier_job *job, siz
                                           .is_final = end->is_final};
 }
 
-/*
- * No report can be made now. What failed is tried again, in due time; what was delivered cannot be
- * delivered again for it.
- */
-static void give_up(struct courier_notice *n)
+void courier_notice_put_off(struct courier_job *job)
 {
-    struct courier_job *job = n->job;
     for (size_t i = 0; i < job->job.recipients_count; i++) {
         struct courier_report_result result = result_of(job, i);
         struct ipc_outcome *o = &job->ends[i].outcome;
@@ -72,8 +67,15 @@ static void give_up(struct courier_notice *n)
         o->retry_ms = LATER_MS;
         o->noticed = false;
     }
+    courier_report_free(job->report);
+    job->report = NULL;
+}
+
+static void give_up(struct courier_notice *n)
+{
     courier_report_free(n->report);
     n->report = NULL;
+    courier_notice_put_off(n->job);
     finish(n);
 }
 
@@ -199,8 +201,10 @@ bool courier_notice_take(struct courier *c, struct courier_job *job)
         return false;
     struct courier_notice *n = calloc(1, sizeof *n);
     struct courier_report *report = n ? make_report(c, job, &status) : NULL;
-    if (!n)
+    if (!n) {
+        courier_notice_put_off(job);
         return false;
+    }
     *n = (struct courier_notice){
         .next = c->notices, .at = &c->notices, .courier = c, .job = job, .report = report};
     if (n->next)

@@ -12,6 +12,12 @@ struct courier_notice;
 /* True where somebody is to be told: the job then comes to courier_queue_job_done later. */
 bool courier_notice_take(struct courier *c, struct courier_job *job);
 
+/*
+ * No report can be made now. What failed is tried again, in due time; what was delivered cannot be
+ * delivered again for it.
+ */
+void courier_notice_put_off(struct courier_job *job);
+
 /* A mailroom came: those that wait for one ask it. */
 void courier_notice_mailroom(struct courier *c);
 

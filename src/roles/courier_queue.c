@@ -58,6 +58,13 @@ void courier_queue_ask_soon(struct courier *c)
     look_soon(c->queue);
 }
 
+/* What we hold and what the vault thinks we hold are not the same any more: it is told again. */
+static void begin_anew(struct courier_queue *q)
+{
+    q->resumed = false;
+    timer_set(&q->again_timer, courier_now(q->courier).mono_ms + AGAIN_MS);
+}
+
 /* ---- What is held ---------------------------------------------------------------------------- */
 
 static void hold(struct courier_queue *q, struct courier_job *job)
@@ -117,8 +124,10 @@ void courier_queue_arrival(struct courier *c, const struct ipc_arrival *arrival)
     struct courier_queue *q = c->queue;
     struct str words = str_sub(text_peek(arrival->words), 0, LIMIT_QUEUE_WORDS_SIZE);
     struct arrival *a = calloc(1, sizeof *a + words.len);
-    if (!a) /* the vault hears of it with the next courier, at the latest */
+    if (!a) {
+        begin_anew(q);
         return;
+    }
     a->said = *arrival;
     memcpy(a->words, words.ptr ? words.ptr : "", words.len);
     a->said.words = text_from(str_make(a->words, words.len));
@@ -140,14 +149,14 @@ static size_t outcome_size(const struct ipc_outcome *o)
     return OUTCOME_SIZE + text_peek(o->words).len + text_peek(o->remote).len;
 }
 
-/* A report that there is no memory for now goes with a later call: its job waits. */
-static bool add_job(struct courier_job *job, struct ipc_outcomes_in *in, struct ipc_outcome *list,
+/* A report that cannot be made holds nobody up: what it was about is tried again. */
+static void add_job(struct courier_job *job, struct ipc_outcomes_in *in, struct ipc_outcome *list,
                     struct ipc_report *reports, size_t *size)
 {
     struct ipc_report *report = &reports[in->reports_count];
+    if (job->report && courier_report_finish(job->report, report) != STATUS_OK)
+        courier_notice_put_off(job);
     if (job->report) {
-        if (courier_report_finish(job->report, report) != STATUS_OK)
-            return false;
         in->reports_count++;
         *size += report_size(report);
     }
@@ -155,7 +164,6 @@ static bool add_job(struct courier_job *job, struct ipc_outcomes_in *in, struct 
         list[in->outcomes_count++] = job->ends[i].outcome;
         *size += outcome_size(&job->ends[i].outcome);
     }
-    return true;
 }
 
 /* How many outcomes the jobs to be told have, within the bounds of a call. */
@@ -180,8 +188,8 @@ static bool gather_jobs(struct courier_queue *q, struct arena *a, struct ipc_out
         return false;
     in->outcomes = outcomes;
     in->reports = reports;
-    while (jobs-- > 0 && size < OUTCOMES_SIZE && (job = q->done) != NULL &&
-           add_job(job, in, outcomes, reports, &size)) {
+    while (jobs-- > 0 && size < OUTCOMES_SIZE && (job = q->done) != NULL) {
+        add_job(job, in, outcomes, reports, &size);
         q->done = job->next;
         job->next = NULL;
         *last = job;
@@ -306,8 +314,10 @@ static void take_job(struct courier_queue *q, const struct ipc_job *in)
     struct courier *c = q->courier;
     struct courier_destination *d = courier_destination_find(c, in->destination);
     struct courier_job *job = courier_job_new(in);
-    if (!job) /* its lease ends with this courier, or when there is memory for a report of it */
+    if (!job) {
+        begin_anew(q);
         return;
+    }
     hold(q, job);
     metric_add(c->counts.leased, in->recipients_count);
     if (d && d->asked > 0)
@@ -340,6 +350,8 @@ static void begin_destinations(struct courier *c, const struct ipc_lease_out *ou
         struct courier_destination *d = courier_destination_find(c, b->destination);
         if (!d)
             d = courier_destination_begin(c, b->destination, b->name, b->trouble);
+        else
+            d->begun_again = true;
         if (d) {
             d->asked = MESSAGES_MAX;
             d->more = true;
@@ -371,7 +383,7 @@ static void on_lease(void *context, enum status_code status, const struct ipc_le
             take_job(q, &out->jobs[i]);
         note_wait(q, out->wait_ms);
     } else if (status == STATUS_OK) {
-        timer_set(&q->lease_timer, courier_now(c).mono_ms + AGAIN_MS);
+        begin_anew(q); /* a vault that could not lease has forgotten us */
     }
     settle_wants(c);
     look_soon(q);
@@ -483,6 +495,10 @@ static void resume(struct courier_queue *q)
     size_t count = 0;
     if (!q->vault || q->resume_call != 0)
         return;
+    if (q->lease_call != 0) { /* what comes with it is held too */
+        begin_anew(q);
+        return;
+    }
     forget_idle(q->courier);
     for (struct courier_job *job = q->all; job; job = job->all_next)
         count += job->job.recipients_count;
@@ -514,13 +530,8 @@ void courier_queue_vault(struct courier *c, struct channel *vault)
 static void look(void *context)
 {
     struct courier_queue *q = context;
-    if (!q->vault)
+    if (!q->vault || !q->resumed)
         return;
-    if (!q->resumed) {
-        if (q->resume_call == 0)
-            resume(q);
-        return;
-    }
     tell(q);
     ask(q);
     metric_set(q->courier->counts.waiting_outcomes, q->done != NULL);
@@ -537,6 +548,8 @@ static void on_lease_timer(void *context)
 static void on_again_timer(void *context)
 {
     struct courier_queue *q = context;
+    if (!q->resumed)
+        resume(q);
     look_soon(q);
 }
 

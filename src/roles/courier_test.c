@@ -17,13 +17,16 @@ struct world {
     struct loop *loop;
     struct log log;
     struct role *courier;
-    struct link *warden, *edge;
+    struct link *warden, *edge, *vault;
     int name_server;
     struct watch asked;
     bool silent;
     int ready, replies;
     enum status_code status;
     char name[300];
+    /* The vault: what it is to say to the next lease, and what it was told. */
+    enum status_code lease_status;
+    int resumes, leases;
 };
 
 /* What the name server knows: the question's first label, and the record it gives. */
@@ -163,11 +166,62 @@ static void close_world(struct world *w)
 {
     role_free(w->courier);
     link_close(w->edge);
+    if (w->vault)
+        link_close(w->vault);
     link_close(w->warden);
     watch_set(&w->asked, 0);
     close(w->name_server);
     loop_free(w->loop);
     close(w->log.fd);
+}
+
+/* ---- A vault ------------------------------------------------------------------------------- */
+
+static void on_resume(void *context, struct channel *from, uint32_t id,
+                      const struct ipc_resume_in *in)
+{
+    struct world *w = context;
+    (void)in;
+    w->resumes++;
+    ipc_resume_reply(from, id, &(struct ipc_resume_out){.status = STATUS_OK});
+}
+
+static void on_lease(void *context, struct channel *from, uint32_t id,
+                     const struct ipc_lease_in *in)
+{
+    struct world *w = context;
+    (void)in;
+    w->leases++;
+    ipc_lease_reply(from, id,
+                    &(struct ipc_lease_out){.status = w->lease_status, .wait_ms = INT64_MAX});
+    w->lease_status = STATUS_OK;
+}
+
+static const struct ipc_handlers vault_handlers = {.resume = on_resume, .lease = on_lease};
+
+static void open_vault(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    w->vault = open_link(w, fds[1], ROLE_VAULT, &vault_handlers);
+    ipc_peer_note(link_channel(w->warden), &(struct ipc_peer_in){.role = ROLE_VAULT, .fd = fds[0]});
+}
+
+/* A vault that could not lease has forgotten the courier, and grants it nothing until it resumes. */
+static void a_courier_that_got_no_lease_says_again_what_it_holds(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    w.lease_status = STATUS_NO_MEMORY;
+    open_vault(&w);
+    while (w.leases == 0)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.resumes, 1);
+    while (w.leases == 1)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.resumes, 2);
+    close_world(&w);
 }
 
 static void replied(void *context, enum status_code status, const struct ipc_reverse_name_out *out)
@@ -235,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_counts_only_where_it_leads_back),
         cmocka_unit_test(who_still_waits_at_the_end_is_told),
+        cmocka_unit_test(a_courier_that_got_no_lease_says_again_what_it_holds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
