@@ -65,7 +65,7 @@ struct courier_connection {
     bool was_reply;
     uint32_t tries, never; /* addresses tried; those that said that they never take mail */
 
-    /* The login, at the keeper. */
+    /* The login, at the keeper; the channel is there while the call is. */
     struct channel *keeper;
     uint32_t call;
     uint64_t session, token;

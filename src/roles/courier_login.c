@@ -7,10 +7,10 @@ void courier_login_end(struct courier_connection *conn)
     if (conn->call != 0)
         channel_cancel(conn->keeper, conn->call);
     if (conn->session != 0)
-        ipc_sasl_client_end_note(conn->keeper,
+        ipc_sasl_client_end_note(role_peer(conn->courier->role, ROLE_KEEPER, 0),
                                  &(struct ipc_sasl_client_end_in){.session = conn->session});
     conn->call = 0;
-    conn->session = 0;
+    conn->session = conn->token = 0;
 }
 
 /* ---- Logging in ---------------------------------------------------------------------------------
@@ -20,6 +20,13 @@ static void answered_auth(struct courier_connection *conn)
 {
     conn->call = 0;
     conn->token = 0;
+}
+
+static void cancel(struct courier_connection *conn)
+{
+    uint64_t token = conn->token;
+    answered_auth(conn);
+    smtp_client_cancel_auth(conn->engine, token, courier_now(conn->courier));
 }
 
 static void on_sasl_step(void *context, enum status_code status,
@@ -68,14 +75,15 @@ void courier_login_start(struct courier_connection *conn, const struct smtp_clie
     }
     conn->call = ipc_sasl_client_start_call(conn->keeper, &in, on_sasl_start, conn);
     if (conn->call == 0)
-        smtp_client_cancel_auth(conn->engine, event->token, courier_now(conn->courier));
+        cancel(conn);
 }
 
 void courier_login_go_on(struct courier_connection *conn, const struct smtp_client_event *event)
 {
     struct ipc_sasl_client_step_in in = {.session = conn->session, .challenge = event->challenge};
+    conn->keeper = role_peer(conn->courier->role, ROLE_KEEPER, 0);
     conn->token = event->token;
     conn->call = ipc_sasl_client_step_call(conn->keeper, &in, on_sasl_step, conn);
     if (conn->call == 0)
-        smtp_client_cancel_auth(conn->engine, event->token, courier_now(conn->courier));
+        cancel(conn);
 }
