@@ -15,6 +15,7 @@ enum {
     HOST_SIZE = 300,
     /* How long a policy that could not be fetched is not asked for again (RFC 8461 §3.3). */
     FAILURE_MS = 5 * 60 * 1000,
+    AGAIN_MS = 1000, /* when a vault that does not answer is asked again */
     IPV4_SIZE = 4,
     IPV6_SIZE = 16
 };
@@ -23,6 +24,7 @@ enum {
 struct kept_policy {
     struct kept_policy *next;
     struct courier_sts_policy *policy;
+    bool asked; /* the vault has said what it knows */
     char id[ID_SIZE];
     int64_t fetched_ms; /* mono */
     int64_t failed_ms;  /* mono; 0: the last fetch went well */
@@ -57,6 +59,7 @@ struct courier_sts_question {
     struct socket_address addresses[ADDRESSES_MAX];
     size_t address_count;
     struct hook hook;
+    struct timer again;
 };
 
 /* ---- Policies -------------------------------------------------------------------------------- */
@@ -181,6 +184,7 @@ static void question_free(struct courier_sts_question *q)
     resolver_cancel(&q->v6);
     fetch_cancel(q->fetch);
     hook_cancel(&q->hook);
+    timer_set(&q->again, NEVER_MS);
     *q->at = q->next;
     if (q->next)
         q->next->at = q->at;
@@ -402,16 +406,33 @@ static void look_at_record(struct courier_sts_question *q)
     buf_release(&name);
 }
 
+/* Without its answer an attacker who keeps the policy from us would be spared one we knew. */
 static void on_vault(void *context, enum status_code status, const struct ipc_sts_get_out *out)
 {
     struct courier_sts_question *q = context;
     q->call = 0;
-    if (status == STATUS_OK && out->status == STATUS_OK) {
+    if (status != STATUS_OK || (out->status != STATUS_OK && out->status != STATUS_NOT_FOUND)) {
+        timer_set(&q->again, courier_now(q->courier).mono_ms + AGAIN_MS);
+        return;
+    }
+    q->kept->asked = true;
+    if (out->status == STATUS_OK) {
         struct courier_sts_policy *policy = policy_new(text_peek(out->policy));
         if (policy)
             keep(q, policy, text_peek(out->id), out->age_ms);
     }
     look_at_record(q);
+}
+
+static void ask_vault(void *context)
+{
+    struct courier_sts_question *q = context;
+    timer_set(&q->again, NEVER_MS);
+    q->vault = role_peer(q->courier->role, ROLE_VAULT, 0);
+    q->call =
+        ipc_sts_get_call(q->vault, &(struct ipc_sts_get_in){buf_str(&q->domain)}, on_vault, q);
+    if (q->call == 0)
+        timer_set(&q->again, courier_now(q->courier).mono_ms + AGAIN_MS);
 }
 
 struct courier_sts_question *courier_sts_ask(struct courier *c, struct str domain,
@@ -420,7 +441,6 @@ struct courier_sts_question *courier_sts_ask(struct courier *c, struct str domai
     struct courier_sts_question *q = calloc(1, sizeof *q);
     if (!q)
         return NULL;
-    bool known = find(c->sts, domain) != NULL;
     *q = (struct courier_sts_question){.next = c->sts->questions,
                                        .at = &c->sts->questions,
                                        .courier = c,
@@ -431,17 +451,15 @@ struct courier_sts_question *courier_sts_ask(struct courier *c, struct str domai
     c->sts->questions = q;
     buf_init(&q->domain, LIMIT_DOMAIN_SIZE);
     hook_init(&q->hook, answer, q);
+    timer_init(&q->again, courier_loop(c), ask_vault, q);
     q->kept = buf_append_str(&q->domain, domain) ? remember(c->sts, domain) : NULL;
     if (!q->kept) {
         question_free(q);
         return NULL;
     }
-    if (!known) {
-        q->vault = role_peer(c->role, ROLE_VAULT, 0);
-        q->call =
-            ipc_sts_get_call(q->vault, &(struct ipc_sts_get_in){buf_str(&q->domain)}, on_vault, q);
-    }
-    if (q->call == 0)
+    if (q->kept->asked)
         look_at_record(q);
+    else
+        ask_vault(q);
     return q;
 }
