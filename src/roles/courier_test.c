@@ -207,7 +207,8 @@ static void open_vault(struct world *w)
     ipc_peer_note(link_channel(w->warden), &(struct ipc_peer_in){.role = ROLE_VAULT, .fd = fds[0]});
 }
 
-/* A vault that could not lease has forgotten the courier, and grants it nothing until it resumes. */
+/* A vault that could not lease has forgotten the courier, and grants it nothing until it resumes.
+ */
 static void a_courier_that_got_no_lease_says_again_what_it_holds(void **state)
 {
     (void)state;
