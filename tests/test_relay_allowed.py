@@ -13,6 +13,7 @@ import served
 import wire
 
 STRANGER = "198.51.100.1"
+USER = 64321  # of this machine, and not root
 ROUTING = ["bob@elsewhere.test", "bob@[192.0.2.1]", "bob@[IPv6:2001:db8::1]", "alice@mx.demo.test",
            "bob%elsewhere.test@demo.test", "elsewhere.test!bob@demo.test",
            '"bob@elsewhere.test"@demo.test', "@demo.test:bob@elsewhere.test",
@@ -116,6 +117,20 @@ def test_sendmail_sends_on(lab):
     assert (done.returncode, done.stderr) == (0, b"")
     [row] = [row for row in lab.waiting() if row.recipient == "far@elsewhere.test"]
     assert row.notify == 1
+
+
+def test_sendmail_counts_by_user(lab):
+    """Everybody but root has a limit of a day, as accounts have."""
+    def count():
+        with lab.store() as store:
+            rows = store.execute("SELECT account, recipients FROM sent WHERE account < 0")
+            return dict(rows.fetchall())
+    before = count()
+    done = subprocess.run([postern.PROGRAM, "sendmail", "-C", lab.server.config,
+                           "one@elsewhere.test", "two@elsewhere.test"], input=b"Subject: x\n\nx\n",
+                          capture_output=True, timeout=60, user=USER, group=USER, extra_groups=[])
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (before, count()) == ({}, {-1 - USER: 2})
 
 
 def test_a_lost_reply_sends_nothing_twice(lab):

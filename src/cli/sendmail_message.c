@@ -128,9 +128,31 @@ bool sendmail_put_addresses(struct buf *out, struct str list, struct str origin,
     return ok;
 }
 
-static bool is_any_of(struct str name, const struct str *names, size_t count)
+#define RESENT "Resent-"
+
+static bool is_resent(struct str name)
 {
-    for (size_t i = 0; i < count; i++)
+    return str_starts_nocase(name, STR(RESENT));
+}
+
+/* RFC 5322 §3.6.6 */
+static bool was_resent(struct str header)
+{
+    struct header_cursor cursor = header_cursor_at(header);
+    struct header_field field;
+    while (header_next(&cursor, &field))
+        if (is_resent(field.name))
+            return true;
+    return false;
+}
+
+static bool names_recipients(struct str name, bool resent)
+{
+    static const struct str names[] = {STR("To"), STR("Cc"), STR("Bcc")};
+    if (is_resent(name) != resent)
+        return false;
+    name = str_skip(name, resent ? STR(RESENT).len : 0);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (str_eq_nocase(name, names[i]))
             return true;
     return false;
@@ -139,11 +161,11 @@ static bool is_any_of(struct str name, const struct str *names, size_t count)
 bool sendmail_put_header_addresses(struct buf *out, struct str header, struct str origin,
                                    struct str *ret_bad)
 {
-    static const struct str names[] = {STR("To"), STR("Cc"), STR("Bcc")};
+    bool resent = was_resent(header);
     struct header_cursor cursor = header_cursor_at(header);
     struct header_field field;
     while (header_next(&cursor, &field))
-        if (is_any_of(field.name, names, 3) &&
+        if (names_recipients(field.name, resent) &&
             !sendmail_put_addresses(out, field.value, origin, ret_bad))
             return false;
     return true;
@@ -176,7 +198,7 @@ bool sendmail_put_message(struct buf *out, const struct sendmail_parts *parts, s
     if (!header_find(parts->header, STR("From"), &field))
         put_from(out, from, name);
     while (header_next(&cursor, &field))
-        if (!str_eq_nocase(field.name, STR("Bcc")))
+        if (!str_eq_nocase(field.name, STR("Bcc")) && !str_eq_nocase(field.name, STR(RESENT "Bcc")))
             buf_append_str(out, str_sub(parts->header, field.offset, field.size));
     buf_append_str(out, STR("\r\n"));
     return buf_append_str(out, parts->body);

@@ -80,6 +80,26 @@ static void recipients_are_addresses_with_a_domain(void **state)
     buf_release(&out);
 }
 
+static void what_is_sent_again_goes_to_its_new_recipients(void **state)
+{
+    (void)state;
+    struct buf out;
+    struct str bad = {0};
+    buf_init(&out, 10000);
+    assert_true(sendmail_put_header_addresses(
+        &out, STR("Resent-From: me\r\nresent-to: x\r\nResent-Bcc: y\r\nTo: old\r\nBcc: old\r\n"),
+        STR("a.test"), &bad));
+    assert_true(str_eq(buf_str(&out), STR("x@a.test\0y@a.test")));
+    buf_clear(&out);
+    assert_true(sendmail_put_header_addresses(&out, STR("Resent-From: me\r\nTo: old\r\n"),
+                                              STR("a.test"), &bad));
+    assert_int_equal(out.len, 0); /* which -t calls an error */
+    struct sendmail_parts parts = {STR("Resent-To: x\r\nResent-Bcc: y\r\nFrom: z\r\n"), STR("")};
+    assert_true(sendmail_put_message(&out, &parts, STR("root@a.test"), STR("")));
+    assert_true(str_eq(buf_str(&out), STR("Resent-To: x\r\nFrom: z\r\n\r\n")));
+    buf_release(&out);
+}
+
 static void a_message_has_from_and_no_bcc(void **state)
 {
     (void)state;
@@ -106,6 +126,7 @@ int main(void)
         cmocka_unit_test(every_line_end_is_one),
         cmocka_unit_test(a_header_ends_where_no_field_is),
         cmocka_unit_test(recipients_are_addresses_with_a_domain),
+        cmocka_unit_test(what_is_sent_again_goes_to_its_new_recipients),
         cmocka_unit_test(a_message_has_from_and_no_bcc),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

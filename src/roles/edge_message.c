@@ -598,6 +598,7 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
         .received_at_ms = now.wall_ms,
         .listener_kind = origin->listener_kind,
         .account = origin->account,
+        .counted = origin->counted,
         .reverse_path = text_from(m->reverse_path),
         .envelope = m->envelope,
         .helo = origin->helo,

@@ -88,6 +88,7 @@ bool edge_message_found_no_room(const struct edge_message *m);
 struct edge_message_origin {
     uint8_t listener_kind;
     uint64_t account;
+    int64_t counted; /* as in ipc.table */
     struct text helo;
     struct str peer;
     struct str tls;

@@ -7,6 +7,7 @@
 #include "mail/address_list.h"
 #include "roles/edge_confirm.h"
 #include "roles/edge_smtp.h"
+#include "store/queue.h"
 
 static const struct smtp_reply reply_no_room =
     SMTP_REPLY(452, 4, 3, 1, "Too much mail at once, try again later");
@@ -201,6 +202,14 @@ static void confirm_repeated(struct edge_smtp *s)
                 edge_confirm(s->conn->edge->confirmations, keys[i].key);
 }
 
+/* The superuser could lift the limit as well; relay-from is for servers, which have many users. */
+static int64_t counted(const struct edge_smtp *s)
+{
+    if (!s->conn->is_local)
+        return (int64_t)s->who.account;
+    return s->conn->uid == 0 ? 0 : sent_by_user(s->conn->uid);
+}
+
 static void commit(struct edge_smtp *s, struct now now)
 {
     confirm_repeated(s);
@@ -210,6 +219,7 @@ static void commit(struct edge_smtp *s, struct now now)
     struct edge_message_origin origin = {
         .listener_kind = (uint8_t)s->conn->kind,
         .account = s->who.account,
+        .counted = counted(s),
         .helo = text_from(buf_str(&s->helo)),
         .peer = str_from_c(s->conn->peer),
         .tls = buf_str(&tls),

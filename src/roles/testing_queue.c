@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/testing.h"
+#include "store/queue.h"
 
 static const struct str BODY = {"Subject: x\r\n\r\nhello\r\n", QUEUE_BODY_SIZE};
 
@@ -142,6 +143,7 @@ enum status_code queue_send(struct queue_world *w, const struct queue_letter *le
         .trace_id = str_from_c(w->trace),
         .received_at_ms = w->now.wall_ms,
         .account = letter->account,
+        .counted = letter->user ? sent_by_user(letter->user) : (int64_t)letter->account,
         .reverse_path = text_from(str_from_c(letter->from ? letter->from : "bob@demo.test")),
         .envelope = letter->envelope,
         .recipients = recipients,

@@ -33,6 +33,7 @@ struct queue_letter {
     const char *via;   /* their destination */
     const char *from;
     uint64_t account;
+    uint32_t user; /* of this machine */
     uint8_t notify;
     bool local; /* alice gets it too */
     struct ipc_envelope envelope;

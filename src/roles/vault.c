@@ -10,6 +10,7 @@
 #include "roles/vault_batch.h"
 #include "roles/vault_watch.h"
 #include "store/lock.h"
+#include "store/queue.h"
 
 enum {
     PATH_SIZE = 4096,
@@ -149,10 +150,12 @@ static void log_held(struct vault *v)
     struct vault_held held;
     char words[200];
     while (vault_batch_held(v->batch, &held)) {
+        bool is_user = held.counted < 0;
         snprintf(words, sizeof words,
-                 "%.*s waits for an operator: account %llu has written to %llu recipients "
-                 "elsewhere today, its limit is %llu",
-                 STR_ARG(held.trace_id), (unsigned long long)held.account,
+                 "%.*s waits for an operator: %s %lld has written to %llu recipients "
+                 "elsewhere today, the limit is %llu",
+                 STR_ARG(held.trace_id), is_user ? "user" : "account",
+                 (long long)(is_user ? sent_user(held.counted) : held.counted),
                  (unsigned long long)held.recipients, (unsigned long long)held.limit);
         log_event(role_log(v->role), role_now(v->role), LOG_WARN, "message-held", words);
     }

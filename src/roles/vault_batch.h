@@ -208,7 +208,7 @@ bool vault_batch_ready(struct vault_batch *b, void **ret_owner,
 /* A message that is held because its account has sent too much today: words for the log. */
 struct vault_held {
     struct str trace_id;
-    uint64_t account;
+    int64_t counted;     /* who: as in ipc.table */
     uint64_t recipients; /* of the day so far */
     uint64_t limit;
 };

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/testing.h"
 #include "roles/testing_queue.h"
+#include "store/queue.h"
 
 static void a_message_for_elsewhere_is_leased_and_gone_with_its_outcome(void **state)
 {
@@ -272,6 +273,31 @@ static void success_is_told_for_a_mailbox_where_it_was_asked_for(void **state)
     assert_int_equal(ROWS(w, "queue"), 0);
 }
 
+static void users_of_this_machine_are_counted_apart_from_accounts(void **state)
+{
+    struct queue_world *w = *state;
+    struct vault_settings settings = {1, 120 * HOUR, 4 * HOUR};
+    struct vault_held held;
+    uint64_t sent = 0;
+    struct queue_letter letter = {.to = {"a@example.org"}, .account = w->alice};
+    vault_batch_set(w->vault, &settings);
+    assert_int_equal(queue_send(w, &letter), STATUS_OK);
+    letter.account = 0;
+    letter.user = (uint32_t)w->alice;
+    assert_int_equal(queue_send(w, &letter), STATUS_OK);
+    assert_false(vault_batch_held(w->vault, &held));
+    assert_int_equal(queue_send(w, &letter), STATUS_OK);
+    assert_true(vault_batch_held(w->vault, &held));
+    assert_true(held.counted < 0);
+    assert_int_equal(sent_user(held.counted), letter.user);
+    struct db *db = NULL;
+    struct diag d = {0};
+    assert_int_equal(db_open(w->path, DB_READ, &db, &d), STATUS_OK);
+    assert_int_equal(read_sent(db, held.counted, AT_MS / (24 * HOUR), &sent), STATUS_OK);
+    assert_int_equal(sent, 2);
+    db_close(db);
+}
+
 static void mail_over_the_daily_limit_is_held_with_words_and_can_be_released(void **state)
 {
     struct queue_world *w = *state;
@@ -493,6 +519,7 @@ int main(void)
         WITH_WORLD(what_is_too_old_is_leased_to_be_bounced),
         WITH_WORLD(a_delay_notice_is_due_where_it_was_asked_for_and_once),
         WITH_WORLD(success_is_told_for_a_mailbox_where_it_was_asked_for),
+        WITH_WORLD(users_of_this_machine_are_counted_apart_from_accounts),
         WITH_WORLD(mail_over_the_daily_limit_is_held_with_words_and_can_be_released),
         WITH_WORLD(a_senders_flood_takes_its_turn),
         WITH_WORLD(no_row_is_walked_twice_nor_left_behind),

@@ -511,18 +511,17 @@ static enum status_code count_sent(struct enqueuing *e, uint64_t recipients)
 {
     const struct ipc_accept_in *in = e->o->in;
     uint64_t limit = e->b->queue.settings.recipients_per_day, total = 0;
-    if (in->account == 0 || recipients == 0)
+    if (in->counted == 0 || recipients == 0)
         return STATUS_OK;
     enum status_code status =
-        sent_add(&e->b->writer, in->account, in->received_at_ms / DAY_MS, recipients, &total);
+        sent_add(&e->b->writer, in->counted, in->received_at_ms / DAY_MS, recipients, &total);
     if (status != STATUS_OK || limit == 0 || total <= limit)
         return status;
-    struct vault_held held = {.account = in->account, .recipients = total, .limit = limit};
+    struct vault_held held = {.counted = in->counted, .recipients = total, .limit = limit};
     e->held = true;
-    buf_printf(&e->words,
-               "held: the account has written to %llu recipients elsewhere today, its limit is "
-               "%llu",
-               (unsigned long long)total, (unsigned long long)limit);
+    buf_printf(
+        &e->words, "held: the %s has written to %llu recipients elsewhere today, the limit is %llu",
+        in->counted < 0 ? "user" : "account", (unsigned long long)total, (unsigned long long)limit);
     if (arena_dup(&e->b->results, in->trace_id, &held.trace_id))
         buf_append(&e->b->queue.held, &held, sizeof held); /* a full list needs no more lines */
     return trace_add(&e->b->writer, in->trace_id, in->received_at_ms, STR("held"),
@@ -560,7 +559,7 @@ static enum status_code enqueue(struct enqueuing *e)
     uint64_t relays = count_relays(e);
     enum status_code status = count_sent(e, relays);
     if (relays > 0)
-        e->lane = lane_choose(&q->lanes, in->account, text_peek(in->reverse_path),
+        e->lane = lane_choose(&q->lanes, (uint64_t)in->counted, text_peek(in->reverse_path),
                               in->envelope.priority, relays, q->now.mono_ms);
     if (status == STATUS_OK)
         status = outgoing_insert(&e->b->writer, &e->message);

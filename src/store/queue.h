@@ -119,8 +119,19 @@ MUST_USE enum status_code read_destination_waiting(struct db *db, uint64_t desti
 /* ---- Accounts, policies, TLS -------------------------------------------------------------------
  */
 
+/* Who is counted: an account by its id, which is above 0, a user of this machine below 0. */
+static inline int64_t sent_by_user(uint32_t uid)
+{
+    return -1 - (int64_t)uid;
+}
+
+static inline uint32_t sent_user(int64_t counted)
+{
+    return (uint32_t)(-1 - counted);
+}
+
 /* Days are those of UTC: wall_ms / (24 * 60 * 60 * 1000). */
-MUST_USE enum status_code read_sent(struct db *db, uint64_t account, int64_t day,
+MUST_USE enum status_code read_sent(struct db *db, int64_t counted, int64_t day,
                                     uint64_t *ret_recipients);
 
 struct sts_record {

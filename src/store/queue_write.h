@@ -219,7 +219,7 @@ MUST_USE enum status_code destination_next_due(struct db *db, enum destination_c
  */
 
 /* Counts recipients; *ret_total: all of that day. */
-MUST_USE enum status_code sent_add(struct writer *w, uint64_t account, int64_t day,
+MUST_USE enum status_code sent_add(struct writer *w, int64_t counted, int64_t day,
                                    uint64_t recipients, uint64_t *ret_total);
 
 MUST_USE enum status_code tls_result_add(struct writer *w, int64_t day,

@@ -217,11 +217,11 @@ enum status_code read_destination_waiting(struct db *db, uint64_t destination, u
 /* ---- Accounts, policies, TLS -------------------------------------------------------------------
  */
 
-enum status_code read_sent(struct db *db, uint64_t account, int64_t day, uint64_t *ret_recipients)
+enum status_code read_sent(struct db *db, int64_t counted, int64_t day, uint64_t *ret_recipients)
 {
     struct query *q =
         db_query(db, "SELECT recipients FROM sent WHERE account = $account AND day = $day");
-    query_bind_int(q, "$account", (int64_t)account);
+    query_bind_int(q, "$account", counted);
     query_bind_int(q, "$day", day);
     return one_number(q, ret_recipients);
 }

@@ -236,7 +236,8 @@ CREATE INDEX queue_by_attention ON queue (attention_ms) WHERE held = 0;
 CREATE INDEX queue_by_outgoing ON queue (outgoing);
 CREATE INDEX queue_held ON queue (destination) WHERE held <> 0;
 
--- Recipients elsewhere that an account has written to on a day (days of the wall's clock, UTC).
+-- Recipients elsewhere that somebody has written to on a day (days of the wall's clock, UTC). account:
+-- below 0 it is a user of this machine, -1 - uid.
 CREATE TABLE sent (
     account INTEGER NOT NULL,
     day INTEGER NOT NULL,

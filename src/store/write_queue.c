@@ -297,14 +297,14 @@ enum status_code destination_settle(struct writer *w, uint64_t destination,
 /* ---- Beside the rows ---------------------------------------------------------------------------
  */
 
-enum status_code sent_add(struct writer *w, uint64_t account, int64_t day, uint64_t recipients,
+enum status_code sent_add(struct writer *w, int64_t counted, int64_t day, uint64_t recipients,
                           uint64_t *ret_total)
 {
     struct query *q = db_query(
         w->db, "INSERT INTO sent (account, day, recipients) VALUES ($account, $day, $recipients) "
                "ON CONFLICT (account, day) DO UPDATE SET recipients = recipients + $recipients "
                "RETURNING recipients");
-    query_bind_int(q, "$account", (int64_t)account);
+    query_bind_int(q, "$account", counted);
     query_bind_int(q, "$day", day);
     query_bind_int(q, "$recipients", (int64_t)recipients);
     *ret_total = query_next(q) ? (uint64_t)query_int(q, 0) : 0;
