@@ -62,7 +62,7 @@ static _Noreturn void be_hasher(int fd, pid_t parent)
     if (getppid() != parent || dup2(fd, STDIN_FILENO) < 0)
         _exit(1);
     close_range(STDERR_FILENO + 1, ~0U, 0);
-    if (sandbox_enter(ROLE_KEEPER, NULL, &diag) != STATUS_OK)
+    if (sandbox_enter(ROLE_KEEPER, NULL, false, &diag) != STATUS_OK)
         _exit(1);
     serve(STDIN_FILENO);
 }

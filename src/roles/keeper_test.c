@@ -807,7 +807,7 @@ static void all_of_it_works_inside_the_sandbox(void **state)
         log_init(&w.log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_KEEPER);
         start_keeper(&w);
         int secret = secret_file(STR("pencil"));
-        if (sandbox_enter(ROLE_KEEPER, folder, &diag) != STATUS_OK)
+        if (sandbox_enter(ROLE_KEEPER, folder, false, &diag) != STATUS_OK)
             _exit(2);
         int failed = set(&w, 7, "alice@a.test", NULL, "pencil") != STATUS_OK;
         failed |= set(&w, 7, "alice@a.test", "phone", "p\xC3\xA4ncil") != STATUS_OK;

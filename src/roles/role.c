@@ -23,7 +23,8 @@ struct peer {
 struct role {
     const struct role_plan *plan;
     uint8_t index;
-    bool own_process; /* with a sandbox, and its end is the process's */
+    bool own_process;  /* with a sandbox, and its end is the process's */
+    bool unix_sockets; /* its licence has them */
     bool prepared;
     bool ended;
     bool failed;
@@ -215,6 +216,15 @@ static bool licence_folder(enum ipc_role self, struct str data, char *ret_path, 
     return n > 0 && (size_t)n < size;
 }
 
+static bool has_unix_route(const struct config *config)
+{
+    for (size_t i = 0; i < config->routes.count; i++)
+        for (size_t p = 0; p < config->routes.list[i].place_count; p++)
+            if (!str_empty(config->routes.list[i].places[p].unix_path))
+                return true;
+    return false;
+}
+
 /* What the frame itself reads in the configuration. */
 static enum status_code use_config(struct role *role, const struct ipc_config_in *in,
                                    char *ret_folder, size_t folder_size, struct diag *diag)
@@ -228,6 +238,7 @@ static enum status_code use_config(struct role *role, const struct ipc_config_in
     if (status == STATUS_OK) {
         role->log->json = config.log_json;
         role->log->least = config.log_level;
+        role->unix_sockets = role->plan->self == ROLE_COURIER && has_unix_route(&config);
         if (!licence_folder(role->plan->self, config.data, ret_folder, folder_size))
             ret_folder[0] = 0;
     } else {
@@ -256,7 +267,8 @@ static void on_config(void *context, struct channel *from, const struct ipc_conf
         return;
     }
     if (role->own_process)
-        status = sandbox_enter(role->plan->self, folder[0] ? folder : NULL, &diag);
+        status =
+            sandbox_enter(role->plan->self, folder[0] ? folder : NULL, role->unix_sockets, &diag);
     if (status != STATUS_OK) {
         fail(role, "no-sandbox", diag.words);
         return;

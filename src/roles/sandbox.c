@@ -21,10 +21,11 @@
 /* ---- The licences -------------------------------------------------------------------------- */
 
 enum licence {
-    MAY_ACCEPT = 1,      /* accept; pairs of Unix sockets for handing sessions over */
-    MAY_CONNECT = 2,     /* sockets of the network, outwards */
-    MAY_READ_FILES = 4,  /* of its folder */
-    MAY_WRITE_FILES = 8, /* of its folder */
+    MAY_ACCEPT = 1,       /* accept; pairs of Unix sockets for handing sessions over */
+    MAY_CONNECT = 2,      /* sockets of the network, outwards */
+    MAY_READ_FILES = 4,   /* of its folder */
+    MAY_WRITE_FILES = 8,  /* of its folder */
+    MAY_CONNECT_UNIX = 16 /* to Unix sockets, beside those of the network */
 };
 
 static const unsigned licences[ROLE_END] = {
@@ -200,6 +201,8 @@ static int add_licence(scmp_filter_ctx f, unsigned may)
         failed = ADD_ALL(f, SCMP_ACT_ALLOW, connecters) ||
                  allow_equal(f, SCMP_SYS(socket), 0, AF_INET) ||
                  allow_equal(f, SCMP_SYS(socket), 0, AF_INET6);
+    if (!failed && (may & MAY_CONNECT_UNIX) != 0)
+        failed = allow_equal(f, SCMP_SYS(socket), 0, AF_UNIX);
     if (!failed && (may & (MAY_READ_FILES | MAY_WRITE_FILES)) != 0)
         failed = ADD_ALL(f, SCMP_ACT_ALLOW, readers);
     if (!failed && (may & MAY_WRITE_FILES) != 0)
@@ -323,10 +326,11 @@ static enum status_code failed(struct diag *diag, const char *what)
     return status == STATUS_OK ? STATUS_IO : status;
 }
 
-enum status_code sandbox_enter(enum ipc_role role, const char *folder, struct diag *diag)
+enum status_code sandbox_enter(enum ipc_role role, const char *folder, bool unix_sockets,
+                               struct diag *diag)
 {
     invariant(role < ROLE_END && licences[role] != 0);
-    unsigned may = licences[role];
+    unsigned may = licences[role] | (unix_sockets ? MAY_CONNECT_UNIX : 0);
     if (limit_resources() != 0)
         return failed(diag, "resource limits");
     if (drop_capabilities() != 0)

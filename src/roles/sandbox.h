@@ -1,6 +1,7 @@
 #ifndef POSTERN_ROLES_SANDBOX_H
 #define POSTERN_ROLES_SANDBOX_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "base/diag.h"
@@ -14,12 +15,14 @@
  * the process. `folder` is NULL for roles whose licence has no files.
  *
  *   edge      accept; no files; no socket of the network made, none connected
- *   courier   sockets of the network, connected outwards; no files
+ *   courier   sockets of the network, connected outwards; no files. Unix sockets too, where a route
+ *             of the configuration names one (unix_sockets)
  *   keeper    its folder; no sockets
  *   mailroom  its folder, to read; no sockets
  *   vault     its folder; no sockets
  */
-enum status_code sandbox_enter(enum ipc_role role, const char *folder, struct diag *diag) MUST_USE;
+enum status_code sandbox_enter(enum ipc_role role, const char *folder, bool unix_sockets,
+                               struct diag *diag) MUST_USE;
 
 /*
  * In a child of a warden that is root, before exec: gives up uid, gid, groups and the bounding set

@@ -85,7 +85,8 @@ static void try_acts(FILE *out)
     fflush(out);
 }
 
-static void check_licence(enum ipc_role role, const char *its_folder, const char *expected)
+static void check_licence_with(enum ipc_role role, const char *its_folder, bool unix_sockets,
+                               const char *expected)
 {
     int fds[2];
     char seen[500] = "";
@@ -97,7 +98,7 @@ static void check_licence(enum ipc_role role, const char *its_folder, const char
         setvbuf(out, NULL, _IOFBF, 4096);
         int null = open("/dev/null", O_RDONLY);
         dup2(null, 0);
-        if (sandbox_enter(role, its_folder, &diag) != STATUS_OK)
+        if (sandbox_enter(role, its_folder, unix_sockets, &diag) != STATUS_OK)
             fprintf(out, "%s", diag.words);
         else
             try_acts(out);
@@ -112,6 +113,11 @@ static void check_licence(enum ipc_role role, const char *its_folder, const char
     close(fds[0]);
     assert_int_equal(waitpid(child, NULL, 0), child);
     assert_string_equal(seen, expected);
+}
+
+static void check_licence(enum ipc_role role, const char *its_folder, const char *expected)
+{
+    check_licence_with(role, its_folder, false, expected);
 }
 
 #define NOBODY "exec:EPERM fork:EPERM ptrace:EPERM kill:EPERM code:EPERM"
@@ -130,6 +136,14 @@ static void the_courier_connects_and_nothing_else(void **state)
     check_licence(ROLE_COURIER, NULL,
                   "read:EPERM write:EPERM elsewhere:EPERM accept:EPERM connect:ok unix:EPERM "
                   "pair:EPERM listen:EPERM " NOBODY);
+}
+
+static void the_courier_connects_to_unix_sockets_where_a_route_names_one(void **state)
+{
+    (void)state;
+    check_licence_with(ROLE_COURIER, NULL, true,
+                       "read:EPERM write:EPERM elsewhere:EPERM accept:EPERM connect:ok unix:ok "
+                       "pair:EPERM listen:EPERM " NOBODY);
 }
 
 static void the_mailroom_reads_its_folder_and_nothing_else(void **state)
@@ -159,7 +173,7 @@ static void the_kernel_confirms_it(void **state)
     pid_t child = fork();
     if (child == 0) {
         int status = open("/proc/self/status", O_RDONLY);
-        if (sandbox_enter(ROLE_EDGE, NULL, NULL) != STATUS_OK)
+        if (sandbox_enter(ROLE_EDGE, NULL, false, NULL) != STATUS_OK)
             _exit(1);
         ssize_t n = read(status, seen, sizeof seen);
         _exit(n > 0 && write(fds[1], seen, (size_t)n) == n ? 0 : 1);
@@ -181,7 +195,7 @@ static void an_intruder_ends_the_process(void **state)
     (void)state;
     pid_t child = fork();
     if (child == 0) {
-        if (sandbox_enter(ROLE_EDGE, NULL, NULL) != STATUS_OK)
+        if (sandbox_enter(ROLE_EDGE, NULL, false, NULL) != STATUS_OK)
             _exit(1);
         syscall(SYS_bpf, 0, 0, 0);
         _exit(0);
@@ -197,6 +211,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_edge_accepts_and_nothing_else),
         cmocka_unit_test(the_courier_connects_and_nothing_else),
+        cmocka_unit_test(the_courier_connects_to_unix_sockets_where_a_route_names_one),
         cmocka_unit_test(the_mailroom_reads_its_folder_and_nothing_else),
         cmocka_unit_test(vault_and_keeper_write_their_folder_and_nothing_else),
         cmocka_unit_test(the_kernel_confirms_it),
