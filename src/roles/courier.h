@@ -4,8 +4,9 @@
 #include "roles/role.h"
 
 /*
- * The courier: what goes out to the network. So far it resolves: the name of an address, which
- * counts only where the name leads back to the address.
+ * The courier: what goes out to the network. It leases mail of the vault's queue, finds where it
+ * goes, hands it to the next server and tells the vault what came of it (courier_state.h lists the
+ * parts); and it finds the names of addresses for the edge.
  */
 extern const struct role_plan courier_plan;
 

@@ -104,6 +104,10 @@ void courier_connection_start_tls(struct courier_connection *conn);
 void courier_connection_shake_hands(struct courier_connection *conn);
 void courier_connection_handshake_failed(struct courier_connection *conn);
 
+/* It ended between STARTTLS and the handshake; true where the address is tried again in clear. */
+bool courier_handshake_falls_back(struct courier_connection *conn,
+                                  const struct smtp_client_closed *closed);
+
 /* ---- courier_login.c ---------------------------------------------------------------------------
  */
 

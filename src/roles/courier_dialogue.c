@@ -159,10 +159,19 @@ static void note_close(struct courier_connection *conn, const struct smtp_client
     buf_release(&status);
 }
 
+/* It ended between STARTTLS and the handshake. */
+static bool is_about_tls(const struct smtp_client_closed *closed)
+{
+    return closed->reason == SMTP_CLIENT_CLOSE_INJECTION || closed->stage == SMTP_CLIENT_STARTTLS ||
+           closed->stage == SMTP_CLIENT_HANDSHAKE;
+}
+
 static void on_closed(struct courier_connection *conn, const struct smtp_client_closed *closed)
 {
     struct courier_destination *d = conn->destination;
     struct log_line line;
+    if (!conn->ready && is_about_tls(closed) && courier_handshake_falls_back(conn, closed))
+        return;
     if (!conn->ready) {
         if (closed->reason == SMTP_CLIENT_CLOSE_NO_TLS)
             courier_connection_report_tls(conn, "starttls-not-supported",

@@ -27,18 +27,31 @@ static bool may_fall_back(const struct courier_connection *conn)
     return conn->security.tls == SMTP_CLIENT_TLS_OFFERED && !conn->in_clear;
 }
 
+static bool fall_back(struct courier_connection *conn)
+{
+    if (!may_fall_back(conn))
+        return false;
+    courier_connection_hang_up(conn);
+    conn->in_clear = true;
+    courier_connection_try_soon(conn);
+    return true;
+}
+
 void courier_connection_handshake_failed(struct courier_connection *conn)
 {
     struct tls_verdict verdict = tls_client_verdict(stream_tls(&conn->stream));
     courier_connection_report_tls(conn, verdict.result, verdict.words);
     courier_connection_note(conn, "4.7.5", str_from_c(verdict.words));
-    if (!may_fall_back(conn)) {
+    if (!fall_back(conn))
         courier_connection_next_address(conn);
-        return;
-    }
-    courier_connection_hang_up(conn);
-    conn->in_clear = true;
-    courier_connection_try_soon(conn);
+}
+
+bool courier_handshake_falls_back(struct courier_connection *conn,
+                                  const struct smtp_client_closed *closed)
+{
+    courier_connection_report_tls(conn, "validation-failure",
+                                  smtp_client_close_reason_name(closed->reason));
+    return fall_back(conn);
 }
 
 void courier_connection_start_tls(struct courier_connection *conn)
