@@ -334,7 +334,7 @@ static bool add_target(struct recipient *r, const struct recipient_target *targe
 static const struct recipient_decision *quota_refusal(const struct recipient *r,
                                                       const struct recipient_fact *fact)
 {
-    if (fact->quota_size == 0 || is_postmaster(r->nodes))
+    if (fact->quota_size == 0 || r->rules.is_report || is_postmaster(r->nodes))
         return NULL;
     if (r->size > fact->quota_size)
         return &reply_too_big;

@@ -28,7 +28,8 @@
  * operator who made the alias has decided that its mail is sent on, whoever it is from. Members
  * without a mailbox that works are left out (and those elsewhere where no mail leaves at all);
  * members over their quota then get the message all the same, because nobody could be told that
- * they did not.
+ * they did not. A report of ours is never refused for a quota: the failure it tells of would be
+ * tried again and again, and its sender would be the last to know.
  *
  * Everything the resolution hands out lives in the arena, or is borrowed from the address given.
  */
@@ -50,6 +51,7 @@ struct recipient_rules {
     struct str home_domain; /* whose postmaster a bare "postmaster" is; may be empty */
     bool outbound;          /* mail leaves this server at all */
     bool may_relay;         /* who sends this may send it to anywhere */
+    bool is_report;         /* of ours, to a sender: quotas do not keep it out */
 };
 
 enum recipient_question_kind {

@@ -71,7 +71,7 @@ struct world {
     struct arena arena;
     bool without_accounts;
     unsigned wide; /* wide@a.test leads to so many addresses of alice */
-    bool outbound, may_relay;
+    bool outbound, may_relay, is_report;
 };
 
 static struct recipient_address address_of(struct arena *arena, struct str words)
@@ -157,7 +157,7 @@ static struct recipient_decision resolve(struct world *w, const char *words, uin
                                          struct recipient *r)
 {
     const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test"), w->outbound,
-                                          w->may_relay};
+                                          w->may_relay, w->is_report};
     struct recipient_address address = address_of(&w->arena, str_from_c(words));
     struct recipient_question question;
     recipient_begin(r, &w->arena, &rules, &address, size);
@@ -361,6 +361,19 @@ static void a_target_is_the_inbox_of_its_account(void **state)
     arena_reset(&w.arena);
 }
 
+static void a_report_gets_past_a_quota_and_nothing_else(void **state)
+{
+    (void)state;
+    struct world w = {.is_report = true};
+    struct recipient r;
+    arena_init(&w.arena, 1 << 20);
+    assert_int_equal(resolve(&w, "full@a.test", 0, &r).code, 250);
+    assert_int_equal(resolve(&w, "bob@a.test", 5000, &r).code, 250);
+    assert_int_equal(resolve(&w, "gone@a.test", 0, &r).code, 550);
+    assert_int_equal(resolve(&w, "someone@elsewhere.test", 0, &r).code, 550);
+    arena_reset(&w.arena);
+}
+
 static void postmaster_waits_for_the_first_account(void **state)
 {
     (void)state;
@@ -397,7 +410,7 @@ static void a_full_arena_is_a_temporary_refusal(void **state)
         struct recipient_question question;
         arena_init(&w.arena, budget);
         arena_init(&scratch.arena, 1 << 20);
-        const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test"), true, true};
+        const struct recipient_rules rules = {STR("mail.a.test"), STR("b.test"), true, true, false};
         struct recipient_address address = address_of(&scratch.arena, STR("twice@a.test"));
         recipient_begin(&r, &w.arena, &rules, &address, 0);
         while (recipient_next(&r, &question)) {
@@ -451,6 +464,7 @@ int main(void)
         cmocka_unit_test(a_stranger_never_gets_mail_relayed),
         cmocka_unit_test(mail_leaves_for_those_who_may_relay_and_by_aliases),
         cmocka_unit_test(a_target_is_the_inbox_of_its_account),
+        cmocka_unit_test(a_report_gets_past_a_quota_and_nothing_else),
         cmocka_unit_test(postmaster_waits_for_the_first_account),
         cmocka_unit_test(an_alias_may_be_wide_but_not_endless),
         cmocka_unit_test(a_full_arena_is_a_temporary_refusal),

@@ -20,8 +20,10 @@ static void on_recipient(void *context, struct channel *from, uint32_t id,
 {
     struct mailroom *room = context;
     arena_reset(&room->scratch);
-    const struct mailroom_rcpt rcpt = {
-        .recipient = in->recipient, .size = in->size, .may_relay = in->trusted || in->account != 0};
+    const struct mailroom_rcpt rcpt = {.recipient = in->recipient,
+                                       .size = in->size,
+                                       .may_relay = in->trusted || in->account != 0,
+                                       .is_report = channel_peer_role(from) == ROLE_COURIER};
     struct ipc_recipient_out out;
     mailroom_rcpt_resolve(room->db, &room->config, &rcpt, &room->scratch, &out);
     ipc_recipient_reply(from, id, &out);

@@ -150,6 +150,7 @@ static enum status_code resolve(struct db *db, const struct config *config,
         .hostname = config->hostname,
         .outbound = config->outbound.enabled,
         .may_relay = rcpt->may_relay,
+        .is_report = rcpt->is_report,
     };
     struct recipient_question question;
     enum status_code status = db_snapshot_begin(db);

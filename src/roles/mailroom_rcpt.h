@@ -16,7 +16,8 @@
 struct mailroom_rcpt {
     struct text recipient;
     uint64_t size;  /* as in recipient_begin */
-    bool may_relay; /* as in recipient_rules */
+    bool may_relay; /* this and the next as in recipient_rules */
+    bool is_report;
 };
 
 /*
