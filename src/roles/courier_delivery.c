@@ -40,6 +40,15 @@ static void refuse_rest(struct courier_delivery *d, const struct courier_hop *ho
                                                 .tls = hop->tls});
 }
 
+/* It is us, not the next server. */
+static void put_off_rest(struct courier_delivery *d, struct str status, struct str words)
+{
+    courier_job_end_rest(d->courier, d->job,
+                         &(struct courier_fate){.outcome = OUTCOME_LATER,
+                                                .status = status,
+                                                .words = text_from(words)});
+}
+
 static bool address(struct courier_delivery *d, struct text from, struct str *ret)
 {
     struct buf out;
@@ -48,10 +57,11 @@ static bool address(struct courier_delivery *d, struct text from, struct str *re
         return true;
     }
     buf_init(&out, 2 * LIMIT_PATH_SIZE + LIMIT_DOMAIN_SIZE);
-    bool ok = courier_finish_address(&out, from, d->plan.say_smtputf8) &&
-              arena_dup(&d->arena, buf_str(&out), ret);
+    bool ok = courier_finish_address(&out, from, d->plan.say_smtputf8);
+    if (ok && !arena_dup(&d->arena, buf_str(&out), ret))
+        d->no_memory = true;
     buf_release(&out);
-    return ok;
+    return ok && !d->no_memory;
 }
 
 static void refuse_address(struct courier_delivery *d, size_t index)
@@ -72,12 +82,14 @@ static bool name_recipients(struct courier_delivery *d)
         arena_alloc_array(&d->arena, job->recipients_count, sizeof *list);
     d->recipients = arena_alloc_array(&d->arena, job->recipients_count, sizeof *d->recipients);
     uint32_t count = 0;
-    for (size_t i = 0; list && d->recipients && i < job->recipients_count; i++) {
+    d->no_memory = d->no_memory || !list || !d->recipients;
+    for (size_t i = 0; !d->no_memory && i < job->recipients_count; i++) {
         const struct ipc_job_recipient *r = &job->recipients[i];
         if (d->job->ends[i].ended)
             continue;
         if (!address(d, r->recipient, &list[count].path)) {
-            refuse_address(d, i);
+            if (!d->no_memory)
+                refuse_address(d, i);
             continue;
         }
         list[count].notify = r->notify;
@@ -86,7 +98,7 @@ static bool name_recipients(struct courier_delivery *d)
     }
     d->message.recipients = list;
     d->message.recipient_count = count;
-    return count > 0;
+    return count > 0 && !d->no_memory;
 }
 
 static bool name_message(struct courier_delivery *d)
@@ -141,7 +153,9 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
         return DELIVERY_OVER;
     }
     if (!name_message(d)) {
-        if (d->job->left > 0) /* no address of the sender's, or no memory for it */
+        if (d->no_memory)
+            put_off_rest(d, STR("4.3.1"), STR("no memory for the message"));
+        else if (d->job->left > 0)
             refuse_rest(d, hop, STR("5.6.7"),
                         STR("the next server takes no sender's address of this kind"));
         return DELIVERY_OVER;
@@ -253,13 +267,7 @@ enum courier_delivery_state courier_delivery_run(struct courier_delivery *d,
     case BODY_WAIT:
         return DELIVERY_WAITS;
     case BODY_LOST:
-        courier_job_end_rest(
-            d->courier, d->job,
-            &(struct courier_fate){
-                .outcome = OUTCOME_LATER,
-                .status = STR("4.3.0"),
-                .words = text_from(STR("the message cannot be read at the moment")),
-            });
+        put_off_rest(d, STR("4.3.0"), STR("the message cannot be read at the moment"));
         return DELIVERY_OVER;
     case BODY_END:
     case BODY_PIECE:

@@ -27,7 +27,8 @@ struct courier_delivery {
     bool wanted; /* the engine wants the body */
     bool broken; /* the connection must be closed: the message cannot be told to its end */
     struct str broken_status, broken_words;
-    bool taken; /* the next server answered this message, well or not */
+    bool taken;     /* the next server answered this message, well or not */
+    bool no_memory; /* for what is to be said of it */
 };
 
 /* What is known of the next server, for the ends. */
