@@ -29,7 +29,7 @@ struct child {
     bool ready;
     bool reloading; /* has been sent a new configuration, and has not said that it has it */
     bool told_to_stop;
-    bool pinged; /* and has not answered */
+    bool pinged;       /* and has not answered */
     unsigned failures; /* in a row, each soon after its start */
     int64_t started_ms;
     struct timer timer; /* its next start, or the end of patience with its stop */

@@ -71,7 +71,7 @@ struct body {
     bool is_beyond_ascii; /* while it is checked: what was seen of it */
     bool is_international;
     unsigned char trace_matched;
-    bool complete;   /* TOP has what it wants */
+    bool complete; /* TOP has what it wants */
 };
 
 struct pop3_server {
