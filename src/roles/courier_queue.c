@@ -351,7 +351,7 @@ static void begin_destinations(struct courier *c, const struct ipc_lease_out *ou
         if (!d)
             d = courier_destination_begin(c, b->destination, b->name, b->trouble);
         else
-            d->begun_again = true;
+            d->begun_again = d->ending;
         if (d) {
             d->asked = MESSAGES_MAX;
             d->more = true;
