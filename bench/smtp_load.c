@@ -1,8 +1,8 @@
 /*
  * smtp_load: SMTP sessions that send distinct messages as fast as the server takes them, for a
- * bounded time or count. One thread, epoll; MAIL, RCPT and DATA are pipelined where the server offers
- * it (RFC 2920), the body goes after the 354. Bodies are slices of a large text made from a seed: no two are the same, and
- * they compress about as mail does. Prints one line of JSON.
+ * bounded time or count. One thread, epoll; MAIL, RCPT and DATA are pipelined where the server
+ * offers it (RFC 2920), the body goes after the 354. Bodies are slices of a large text made from a
+ * seed: no two are the same, and they compress about as mail does. Prints one line of JSON.
  *
  *     smtp_load HOST PORT SESSIONS SIZE SECONDS COUNT-MAX RECIPIENT[,RECIPIENT...] [RATE [LOG]]
  *
@@ -185,16 +185,15 @@ static void queue_envelope(struct session *s)
 static void queue_body(struct session *s)
 {
     char head[600];
-    int len =
-        snprintf(head, sizeof head,
-                 "From: Sender <sender%llu@load.test>\r\nTo: <%s>\r\n"
-                 "Subject: message %llu of the load\r\n"
-                 "Date: Thu, 01 Jan 2026 12:00:00 +0000\r\n"
-                 "Message-ID: <%llx.%llx@load.test>\r\nMIME-Version: 1.0\r\n"
-                 "Content-Type: text/plain; charset=utf-8\r\n\r\n",
-                 (unsigned long long)(s->number % 997),
-                 load.recipients[s->number % load.recipient_count], (unsigned long long)s->number,
-                 (unsigned long long)s->number, (unsigned long long)load.run);
+    int len = snprintf(
+        head, sizeof head,
+        "From: Sender <sender%llu@load.test>\r\nTo: <%s>\r\n"
+        "Subject: message %llu of the load\r\n"
+        "Date: Thu, 01 Jan 2026 12:00:00 +0000\r\n"
+        "Message-ID: <%llx.%llx@load.test>\r\nMIME-Version: 1.0\r\n"
+        "Content-Type: text/plain; charset=utf-8\r\n\r\n",
+        (unsigned long long)(s->number % 997), load.recipients[s->number % load.recipient_count],
+        (unsigned long long)s->number, (unsigned long long)s->number, (unsigned long long)load.run);
     size_t want = load.size > (size_t)len ? load.size - (size_t)len : 1;
     size_t at = draw() % (CORPUS_SIZE - want - 200);
     while (load.corpus[at - (at > 0)] != '\n' && at > 0)

@@ -29,7 +29,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { IN_SIZE = 64 << 10, OUT_SIZE = 64 << 10, ID_SIZE = 256, NAMES_SIZE = 8 << 10, FLUSH_MS = 50 };
+enum {
+    IN_SIZE = 64 << 10,
+    OUT_SIZE = 64 << 10,
+    ID_SIZE = 256,
+    NAMES_SIZE = 8 << 10,
+    FLUSH_MS = 50
+};
 
 enum step { STEP_COMMAND, STEP_DATA, STEP_CHUNK };
 

@@ -84,9 +84,8 @@ static void a_row_moves_though_the_first_try_was_undone(void **state)
     struct queue_world *w = *state;
     queue_send_one(w, "carol@example.org", NULL);
     struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
-    struct ipc_outcome o = {.recipient = out.jobs[0].recipients[0].id,
-                            .outcome = 4,
-                            .destination = STR("route:smart")};
+    struct ipc_outcome o = {
+        .recipient = out.jobs[0].recipients[0].id, .outcome = 4, .destination = STR("route:smart")};
     struct ipc_outcomes_in in = {.outcomes = &o, .outcomes_count = 1};
     vault_batch_at(w->vault, w->now);
     vault_outcomes(w->vault, queue_courier_ticket(w), &in);
