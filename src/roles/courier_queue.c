@@ -46,6 +46,7 @@ struct courier_queue {
     struct courier_job *done, **last_done; /* to be told */
     struct courier_job *telling;           /* in the call under way */
     struct arrival *arrivals, **last_arrival, *arrivals_telling;
+    int64_t tell_ms; /* not before: the vault could not keep it */
 };
 
 static void look_soon(struct courier_queue *q)
@@ -278,7 +279,8 @@ static void on_outcomes(void *context, enum status_code status, const struct ipc
     struct now now = courier_now(q->courier);
     log_event(role_log(q->courier->role), now, LOG_WARN, "outcomes-not-kept",
               status_name(out->status));
-    timer_set(&q->again_timer, now.mono_ms + AGAIN_MS);
+    q->tell_ms = now.mono_ms + AGAIN_MS;
+    timer_set(&q->again_timer, q->tell_ms);
 }
 
 static bool has_news(const struct courier_queue *q)
@@ -289,8 +291,9 @@ static bool has_news(const struct courier_queue *q)
 static void tell(struct courier_queue *q)
 {
     struct arena arena;
-    struct ipc_outcomes_in in = {.at_ms = courier_now(q->courier).wall_ms};
-    if (!q->resumed || q->outcomes_call != 0 || !has_news(q))
+    struct now now = courier_now(q->courier);
+    struct ipc_outcomes_in in = {.at_ms = now.wall_ms};
+    if (!q->resumed || q->outcomes_call != 0 || now.mono_ms < q->tell_ms || !has_news(q))
         return;
     arena_init(&arena, CALL_BUDGET);
     bool ok = gather_jobs(q, &arena, &in) && gather_arrivals(q, &arena, &in);
@@ -301,7 +304,8 @@ static void tell(struct courier_queue *q)
         q->outcomes_call = ipc_outcomes_call(q->vault, &in, on_outcomes, q);
     if (q->outcomes_call == 0) {
         take_back(q);
-        timer_set(&q->again_timer, courier_now(q->courier).mono_ms + AGAIN_MS);
+        q->tell_ms = now.mono_ms + AGAIN_MS;
+        timer_set(&q->again_timer, q->tell_ms);
     }
     arena_reset(&arena);
 }
@@ -469,6 +473,7 @@ static void on_resume(void *context, enum status_code status, const struct ipc_r
     q->resume_call = 0;
     if (status == STATUS_OK && out->status == STATUS_OK) {
         q->resumed = true;
+        q->tell_ms = 0;
         look_for_all(q);
         look_soon(q);
     } else if (status == STATUS_OK) {
