@@ -12,13 +12,18 @@
 #include "sim/post.h"
 #include "sim/reader.h"
 #include "sim/sender.h"
+#include "sim/sink.h"
 #include "sim/vfs_fault.h"
 
 enum { SENDERS = 4, DAY_MS = 24 * 60 * 60 * 1000, LAST_ROUNDS = 400 };
 
+/* So many turns a message is on its way from the final dot to the end of its row, and more. */
+enum { WAY_TURNS = 40 };
+
 struct life {
     struct world world;
     struct post post;
+    struct sink sink;
     struct sender senders[SENDERS];
     struct reader readers[WORLD_ACCOUNTS];
     int64_t skew_ms; /* of the wall clock */
@@ -38,13 +43,14 @@ static void rest(struct life *life, bool whole)
     world_settle(&life->world);
     hear_all(life);
     post_check(&life->post, whole);
+    sink_check(&life->sink);
 }
 
 static uint32_t some_message(struct life *life)
 {
     struct world *w = &life->world;
-    uint32_t old = world_draw(w, 2) ? post_unfinished(&life->post) : 0;
-    return old ? old : post_make(&life->post, 1 + (unsigned)world_draw(w, 3));
+    uint32_t old = world_draw(w, 2) ? post_unfinished(&life->post, POST_ALL) : 0;
+    return old ? old : post_make(&life->post, 1 + (unsigned)world_draw(w, POST_ALL));
 }
 
 static void send_some(struct life *life)
@@ -70,13 +76,38 @@ static void everybody_speaks(struct life *life)
 
 static void kill_somebody(struct life *life)
 {
+    enum world_role which = (enum world_role)world_draw(&life->world, WORLD_ROLES);
     everybody_speaks(life);
-    world_kill(&life->world, (enum world_role)world_draw(&life->world, WORLD_ROLES));
+    if (which == WORLD_COURIER)
+        sink_note_death(&life->sink);
+    world_kill(&life->world, which);
+}
+
+/* The sink has taken something, and whoever should note it goes. */
+static void strike_behind_a_dot(struct life *life)
+{
+    struct world *w = &life->world;
+    uint64_t before = life->sink.all;
+    world_pass(w, 5000); /* what was put off goes too */
+    everybody_speaks(life);
+    for (int i = 0; i < WAY_TURNS && life->sink.all == before; i++)
+        world_turns(w, 1);
+    world_turns(w, (int)world_draw(w, 3));
+    if (world_draw(w, 3) == 0) {
+        world_kill(w, WORLD_VAULT); /* the courier knows, and tells the next one */
+        return;
+    }
+    sink_note_death(&life->sink);
+    if (world_draw(w, 2))
+        world_kill(w, WORLD_COURIER);
+    else
+        world_power_cut(w);
 }
 
 static void cut_power(struct life *life)
 {
     everybody_speaks(life);
+    sink_note_death(&life->sink);
     world_power_cut(&life->world);
 }
 
@@ -137,7 +168,9 @@ static void step(struct life *life)
         move_clock(life);
     else if (chance < 20)
         drop_somebody(life);
-    else if (chance < 40)
+    else if (chance < 26)
+        strike_behind_a_dot(life);
+    else if (chance < 46)
         read_some(life);
     else
         send_some(life);
@@ -148,6 +181,18 @@ static void step(struct life *life)
 
 /* ---- Lives --------------------------------------------------------------------------------------
  */
+
+static void empty_queue(struct life *life)
+{
+    life->sink.friendly = true;
+    for (int i = 0; sink_awaits(&life->sink) > 0; i++) {
+        if (i > LAST_ROUNDS)
+            world_wrong(&life->world, "%zu recipients elsewhere wait for ever",
+                        sink_awaits(&life->sink));
+        world_pass(&life->world, 5000);
+        rest(life, false);
+    }
+}
 
 /* Nothing breaks any more: all that was ever wanted arrives, and what arrived before stays single.
  */
@@ -160,7 +205,7 @@ static void finish(struct life *life)
     for (int i = 0; i < SENDERS; i++)
         sender_drop(&life->senders[i]);
     rest(life, true);
-    for (int i = 0; (message = post_unfinished(&life->post)) != 0 || s->fd >= 0; i++) {
+    for (int i = 0; (message = post_unfinished(&life->post, POST_ALL)) != 0 || s->fd >= 0; i++) {
         if (i > LAST_ROUNDS * 10)
             world_wrong(w, "message %u cannot be delivered", message);
         if (s->fd < 0)
@@ -168,6 +213,7 @@ static void finish(struct life *life)
         sender_speak(s, true);
         rest(life, false);
     }
+    empty_queue(life);
     world_power_cut(w);
     rest(life, true);
     for (uint32_t m = 1; m <= life->post.count; m++)
@@ -190,6 +236,7 @@ int main(int argc, char **argv)
         sender_init(&life->senders[i], &life->post);
     for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
         reader_init(&life->readers[i], &life->post, i);
+    sink_open(&life->sink, &life->post);
     while (life->world.step < steps)
         step(life);
     finish(life);
@@ -198,10 +245,14 @@ int main(int argc, char **argv)
            (unsigned long long)seed, (unsigned long long)steps, life->post.count,
            (unsigned long long)life->world.restarts, (unsigned long long)life->world.power_cuts,
            (unsigned long long)disk_calls());
+    printf("      elsewhere: %llu came, %llu of them again, %llu met a death, %llu reports\n",
+           (unsigned long long)life->sink.all, (unsigned long long)life->sink.again,
+           (unsigned long long)life->sink.caught, (unsigned long long)life->sink.reports);
     for (int i = 0; i < SENDERS; i++)
         sender_release(&life->senders[i]);
     for (int i = 0; i < WORLD_ACCOUNTS; i++)
         reader_release(&life->readers[i]);
+    sink_close(&life->sink);
     world_close(&life->world);
     free(life);
     return 0;

@@ -1,5 +1,6 @@
 #include "sim/post.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bug.h"
@@ -9,12 +10,12 @@
 
 enum { OCTETS_MAX = 1024 * 1024 };
 
-uint32_t post_make(struct post *p, unsigned accounts)
+uint32_t post_make(struct post *p, unsigned whom)
 {
     invariant(p->count + 1 < POST_MESSAGES);
     uint32_t message = ++p->count;
-    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
-        if (accounts >> i & 1)
+    for (unsigned i = 0; i < POST_WHO; i++)
+        if (whom >> i & 1)
             p->states[message][i] = POST_WANTED;
     return message;
 }
@@ -22,7 +23,7 @@ uint32_t post_make(struct post *p, unsigned accounts)
 unsigned post_missing(const struct post *p, uint32_t message)
 {
     unsigned missing = 0;
-    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++) {
+    for (unsigned i = 0; i < POST_WHO; i++) {
         uint8_t state = p->states[message][i];
         if (state == POST_WANTED || state == POST_OFFERED)
             missing |= 1u << i;
@@ -30,12 +31,20 @@ unsigned post_missing(const struct post *p, uint32_t message)
     return missing;
 }
 
-uint32_t post_unfinished(const struct post *p)
+uint32_t post_unfinished(const struct post *p, unsigned whom)
 {
     for (uint32_t m = 1; m <= p->count; m++)
-        if (!p->busy[m] && post_missing(p, m) != 0)
+        if (!p->busy[m] && (post_missing(p, m) & whom) != 0)
             return m;
     return 0;
+}
+
+void post_address(uint32_t message, unsigned who, char out[static 40])
+{
+    if (who == POST_ELSEWHERE)
+        snprintf(out, 40, "m%u@elsewhere.test", message);
+    else
+        snprintf(out, 40, "%s@sim.test", world_names[who]);
 }
 
 static uint64_t next(uint64_t *seed)

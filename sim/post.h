@@ -15,7 +15,11 @@
  */
 enum { POST_MESSAGES = 4096, POST_SHOWN = 512 };
 
-/* Of a message, for one account. */
+/* Whom a message is for: accounts, and somebody elsewhere: "mN@elsewhere.test" (sink.h). */
+enum { POST_ELSEWHERE = WORLD_ACCOUNTS, POST_WHO };
+enum { POST_HERE = (1 << WORLD_ACCOUNTS) - 1, POST_ALL = (1 << POST_WHO) - 1 };
+
+/* Of a message, for one of them. */
 enum post_state {
     POST_NOT_FOR_HIM,
     POST_WANTED,  /* no final dot was sent for it so far */
@@ -39,20 +43,23 @@ struct post_box {
 struct post {
     struct world *world;
     uint32_t count; /* messages 1 to count */
-    uint8_t states[POST_MESSAGES][WORLD_ACCOUNTS];
+    uint8_t states[POST_MESSAGES][POST_WHO];
     uint8_t copies[POST_MESSAGES][WORLD_ACCOUNTS]; /* ever seen */
     bool busy[POST_MESSAGES];                      /* with a client */
     struct post_box boxes[WORLD_ACCOUNTS];
 };
 
-/* A new message for those accounts (bits). */
-uint32_t post_make(struct post *p, unsigned accounts);
+/* A new message for those (bits). */
+uint32_t post_make(struct post *p, unsigned whom);
 
-/* The accounts (bits) that have no 250 for it. */
+/* Those (bits) that have no 250 for it. */
 unsigned post_missing(const struct post *p, uint32_t message);
 
-/* An old message that some account has no 250 for, and that nobody is sending; 0: none. */
-uint32_t post_unfinished(const struct post *p);
+/* An old message that one of those (bits) has no 250 for, and that nobody is sending; 0: none. */
+uint32_t post_unfinished(const struct post *p, unsigned whom);
+
+/* "alice@sim.test" */
+void post_address(uint32_t message, unsigned who, char out[static 40]);
 
 /* Its octets: all of the message's, stuffed for DATA and with the final dot where dotted. */
 void post_octets(uint32_t message, bool dotted, struct buf *out);

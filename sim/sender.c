@@ -12,7 +12,7 @@ enum {
     GREETING = 'g',
     HELLO = 'h',
     MAIL = 'm',
-    RCPT = '0', /* and up: the number of the account */
+    RCPT = '0', /* and up: for whom */
     DATA = 'd',
     DOT = '.',
     RSET = 'r',
@@ -70,21 +70,29 @@ static void say_quit(struct sender *s)
 
 static bool say_rcpt(struct sender *s)
 {
-    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
+    for (unsigned i = 0; i < POST_WHO; i++) {
+        char address[40];
         if (!(s->wanted >> i & 1))
             continue;
         s->wanted &= ~(1u << i);
         expect(s, (char)(RCPT + i));
-        buf_printf(&s->out, "RCPT TO:<%s@sim.test>\r\n", world_names[i]);
+        post_address(s->message, i, address);
+        buf_printf(&s->out, "RCPT TO:<%s>\r\n", address);
         return true;
     }
     return false;
 }
 
+/* LMTP takes nothing for elsewhere. */
+static unsigned whom(const struct sender *s)
+{
+    return s->lmtp ? POST_HERE : POST_ALL;
+}
+
 static void say_mail(struct sender *s)
 {
     s->accepted = s->dotted = 0;
-    s->wanted = post_missing(s->post, s->message);
+    s->wanted = post_missing(s->post, s->message) & whom(s);
     say(s, MAIL, "MAIL FROM:<carol@example.net>\r\n");
     if (!s->pipelines)
         return;
@@ -97,7 +105,7 @@ static void say_body(struct sender *s)
 {
     post_octets(s->message, true, &s->out);
     s->dotted = s->accepted;
-    for (int i = 0; i < WORLD_ACCOUNTS; i++)
+    for (int i = 0; i < POST_WHO; i++)
         if (s->accepted >> i & 1)
             s->post->states[s->message][i] = POST_OFFERED;
     int replies = s->lmtp ? __builtin_popcount(s->accepted) : 1;
@@ -112,7 +120,7 @@ static void next_message(struct sender *s, bool begun)
 {
     s->post->busy[s->message] = false;
     s->message = 0;
-    uint32_t message = s->left > 0 && !s->over ? post_unfinished(s->post) : 0;
+    uint32_t message = s->left > 0 && !s->over ? post_unfinished(s->post, whom(s)) : 0;
     if (message == 0) {
         say_quit(s);
         return;
@@ -129,12 +137,14 @@ static void next_message(struct sender *s, bool begun)
 /* ---- Hearing ------------------------------------------------------------------------------------
  */
 
-static void answered_rcpt(struct sender *s, unsigned account, unsigned code)
+static void answered_rcpt(struct sender *s, unsigned who, unsigned code)
 {
+    char address[40];
+    post_address(s->message, who, address);
     if (code == 250)
-        s->accepted |= 1u << account;
+        s->accepted |= 1u << who;
     else if (code / 100 != 4 && code != 503)
-        world_wrong(s->post->world, "RCPT for %s was answered %u", world_names[account], code);
+        world_wrong(s->post->world, "RCPT for %s was answered %u", address, code);
     if (s->pipelines || say_rcpt(s))
         return;
     if (s->accepted)
@@ -156,12 +166,12 @@ static void answered_data(struct sender *s, unsigned code)
 /* SMTP answers for all at once, LMTP for each in turn. */
 static void answered_dot(struct sender *s, unsigned code)
 {
-    unsigned whom = s->lmtp ? s->dotted & -s->dotted : s->dotted;
-    s->dotted &= ~whom;
-    if (code != 250 && code / 100 != 4 && whom != 0)
+    unsigned told = s->lmtp ? s->dotted & -s->dotted : s->dotted;
+    s->dotted &= ~told;
+    if (code != 250 && code / 100 != 4 && told != 0)
         world_wrong(s->post->world, "the final dot was answered %u", code);
-    for (int i = 0; i < WORLD_ACCOUNTS && code == 250; i++)
-        if (whom >> i & 1)
+    for (int i = 0; i < POST_WHO && code == 250; i++)
+        if (told >> i & 1)
             s->post->states[s->message][i] = POST_KEPT;
     if (s->dotted == 0)
         next_message(s, false);
@@ -248,7 +258,7 @@ void sender_hear(struct sender *s)
 void sender_start(struct sender *s, uint32_t message, unsigned left)
 {
     struct world *w = s->post->world;
-    s->lmtp = world_draw(w, 4) == 0;
+    s->lmtp = world_draw(w, 4) == 0 && (post_missing(s->post, message) & POST_HERE) != 0;
     s->pipelines = world_draw(w, 2);
     s->hasty = world_draw(w, 4) == 0;
     s->over = false;

@@ -11,6 +11,7 @@
 
 #include "base/bug.h"
 #include "io/socket.h"
+#include "roles/courier.h"
 #include "roles/edge_conn.h"
 #include "roles/keeper.h"
 #include "roles/mailroom.h"
@@ -36,15 +37,15 @@ static const int64_t BEGIN_MS = 1700000000000;
 const char *const world_names[WORLD_ACCOUNTS] = {"alice", "bob"};
 
 static const struct role_plan *const plans[WORLD_ROLES] = {
-    [WORLD_VAULT] = &vault_plan,
-    [WORLD_KEEPER] = &keeper_plan,
-    [WORLD_MAILROOM] = &mailroom_plan,
+    [WORLD_VAULT] = &vault_plan,       [WORLD_KEEPER] = &keeper_plan,
+    [WORLD_MAILROOM] = &mailroom_plan, [WORLD_COURIER] = &courier_plan,
     [WORLD_EDGE] = &edge_plan,
 };
 
 static const enum world_role pairings[][2] = {
-    {WORLD_EDGE, WORLD_MAILROOM},  {WORLD_EDGE, WORLD_VAULT},   {WORLD_EDGE, WORLD_KEEPER},
-    {WORLD_MAILROOM, WORLD_VAULT}, {WORLD_KEEPER, WORLD_VAULT},
+    {WORLD_EDGE, WORLD_MAILROOM},  {WORLD_EDGE, WORLD_VAULT},       {WORLD_EDGE, WORLD_KEEPER},
+    {WORLD_MAILROOM, WORLD_VAULT}, {WORLD_KEEPER, WORLD_VAULT},     {WORLD_EDGE, WORLD_COURIER},
+    {WORLD_COURIER, WORLD_VAULT},  {WORLD_COURIER, WORLD_MAILROOM}, {WORLD_COURIER, WORLD_KEEPER},
 };
 
 uint64_t world_draw(struct world *w, uint64_t below)
@@ -358,8 +359,11 @@ static void make_folder(struct world *w)
              "listen mx 127.0.0.1:25 {\n    tls no\n}\nlisten lmtp 127.0.0.1:24 {\n    tls no\n}\n"
              "listen imap 127.0.0.1:143 {\n    tls no\n}\n"
              "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
-             "limits {\n    connection-rate 1000000\n}\n",
-             w->folder);
+             "limits {\n    connection-rate 1000000\n}\n"
+             "relay-from 192.0.2.0/24\n"
+             "route sink {\n    domains *\n    to unix:%s/sink\n    protocol lmtp\n}\n"
+             "outbound {\n    retry 1s\n}\n",
+             w->folder, w->folder);
 }
 
 /* The keeper takes its file as one that is there (it makes it by other means than SQLite's). */

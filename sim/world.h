@@ -11,12 +11,19 @@
 #include "store/db.h"
 
 /*
- * A whole server in one process: edge, mailroom, vault and keeper as they are, on one loop, over
- * socket pairs, without fork, sandbox or listening sockets. The clock stands still but for the
- * steps of the script, the randomness comes from the seed, and the databases lie on the simulated
- * disk (vfs_fault.h). world.c is the warden of it.
+ * A whole server in one process: edge, mailroom, courier, vault and keeper as they are, on one
+ * loop, over socket pairs, without fork, sandbox or listening sockets. The clock stands still but
+ * for the steps of the script, the randomness comes from the seed, and the databases lie on the
+ * simulated disk (vfs_fault.h). world.c is the warden of it.
  */
-enum world_role { WORLD_VAULT, WORLD_KEEPER, WORLD_MAILROOM, WORLD_EDGE, WORLD_ROLES };
+enum world_role {
+    WORLD_VAULT,
+    WORLD_KEEPER,
+    WORLD_MAILROOM,
+    WORLD_COURIER,
+    WORLD_EDGE,
+    WORLD_ROLES
+};
 
 /* Numbers of the listeners in the configuration. */
 enum { WORLD_MX, WORLD_LMTP, WORLD_IMAP, WORLD_POP3 };

@@ -1,0 +1,294 @@
+#include "sim/sink.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/bug.h"
+#include "io/connect.h"
+
+enum { HEARD_MAX = 1024 * 1024, REFUSED_EVERY = 11 };
+
+static const struct str END = STR("\r\n.\r\n");
+
+static void hang_up(struct sink_session *t)
+{
+    watch_set(&t->watch, 0);
+    close(t->fd);
+    buf_release(&t->heard);
+    t->fd = -1;
+}
+
+static bool chance(struct sink *s, uint64_t in)
+{
+    return !s->friendly && world_draw(s->post->world, in) == 0;
+}
+
+/* False: the other side has gone. */
+static bool say(struct sink_session *t, const char *words)
+{
+    ssize_t n = send(t->fd, words, strlen(words), MSG_NOSIGNAL);
+    if (n == (ssize_t)strlen(words))
+        return true;
+    hang_up(t);
+    return false;
+}
+
+/* ---- Commands -----------------------------------------------------------------------------------
+ */
+
+static const char *take_recipient(struct sink_session *t, struct str line)
+{
+    struct sink *s = t->sink;
+    uint64_t message = 0;
+    if (t->recipient_count == SINK_RECIPIENTS)
+        return "452 4.5.3 too many\r\n";
+    if (t->null_sender) {
+        if (str_find(line, STR("<carol@example.net>")) < 0)
+            world_wrong(s->post->world, "a report goes to %.*s", STR_ARG(line));
+    } else {
+        ptrdiff_t begin = str_find(line, STR("<m")), end = str_find_byte(line, '@');
+        if (begin < 0 || end < begin + 2 ||
+            !str_to_u64(str_sub(line, (size_t)begin + 2, (size_t)(end - begin) - 2), POST_MESSAGES,
+                        &message) ||
+            message == 0 || message > s->post->count)
+            world_wrong(s->post->world, "nobody wrote to %.*s", STR_ARG(line));
+        if (message % REFUSED_EVERY == 0) {
+            s->refused[message] = true;
+            return "550 5.1.1 nobody of that name\r\n";
+        }
+    }
+    if (chance(s, 10))
+        return "450 4.2.0 not now\r\n";
+    t->recipients[t->recipient_count++] = (uint32_t)message;
+    return "250 2.1.5 fine\r\n";
+}
+
+static bool command(struct sink_session *t, struct str line)
+{
+    if (chance(t->sink, 80)) {
+        hang_up(t);
+        return false;
+    }
+    if (str_starts(line, STR("LHLO ")))
+        return say(t, "250-sink.test\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n"
+                      "250 8BITMIME\r\n");
+    if (str_starts(line, STR("RCPT TO:")))
+        return say(t, take_recipient(t, line));
+    if (str_starts(line, STR("DATA"))) {
+        t->in_body = t->recipient_count > 0;
+        return say(t, t->in_body ? "354 go on\r\n" : "503 5.5.1 for nobody\r\n");
+    }
+    if (str_starts(line, STR("QUIT"))) {
+        if (say(t, "221 2.0.0 bye\r\n"))
+            hang_up(t);
+        return false;
+    }
+    t->recipient_count = 0;
+    t->null_sender = str_starts(line, STR("MAIL FROM:<>"));
+    return say(t, "250 2.0.0 fine\r\n");
+}
+
+/* ---- Messages -----------------------------------------------------------------------------------
+ */
+
+static void take_message(struct sink *s, uint32_t message, struct str octets)
+{
+    struct world *w = s->post->world;
+    struct buf sent;
+    uint8_t state = s->post->states[message][POST_ELSEWHERE];
+    buf_init(&sent, HEARD_MAX);
+    post_octets(message, true, &sent);
+    if (!str_starts(octets, STR("Received: from ")) || !str_ends(octets, buf_str(&sent)))
+        world_wrong(w, "message %u came elsewhere not as it was sent", message);
+    buf_release(&sent);
+    if (state != POST_OFFERED && state != POST_KEPT)
+        world_wrong(w, "message %u came elsewhere, for where it had no final dot", message);
+    if (s->taken[message]++ > s->allowed[message])
+        world_wrong(w, "message %u came elsewhere again", message);
+    s->all++;
+    s->again += s->taken[message] > 1;
+}
+
+static void take_report(struct sink *s, struct str octets)
+{
+    struct str rest = octets;
+    uint32_t message = post_next_id(&rest);
+    if (message == 0 || message > s->post->count || !s->refused[message])
+        world_wrong(s->post->world, "a report tells of message %u", message);
+    s->told[message]++;
+    s->reports++;
+}
+
+/* The final dot: a reply for each, or none of the last, who has the message all the same. */
+static bool end_body(struct sink_session *t, struct str octets)
+{
+    struct sink *s = t->sink;
+    t->in_body = false;
+    if (chance(s, 40)) {
+        hang_up(t);
+        return false;
+    }
+    for (size_t i = 0; i < t->recipient_count; i++) {
+        uint32_t message = t->recipients[i];
+        if (chance(s, 20)) {
+            if (!say(t, "451 4.3.0 not now\r\n"))
+                return false;
+            continue;
+        }
+        bool lost = chance(s, 40);
+        if (message != 0)
+            take_message(s, message, octets);
+        else
+            take_report(s, octets);
+        if (lost) {
+            s->allowed[message]++;
+            hang_up(t);
+            return false;
+        }
+        if (!say(t, "250 2.0.0 taken\r\n"))
+            return false;
+    }
+    t->recipient_count = 0;
+    return true;
+}
+
+/* False where nothing more can be done with what has come. */
+static bool go_on(struct sink_session *t)
+{
+    ptrdiff_t end = str_find(buf_str(&t->heard), t->in_body ? END : STR("\r\n"));
+    if (end < 0)
+        return false;
+    size_t size = (size_t)end + (t->in_body ? END.len : 2);
+    struct str part = str_sub(buf_str(&t->heard), 0, size);
+    if (!(t->in_body ? end_body(t, part) : command(t, part)))
+        return false;
+    buf_consume(&t->heard, size);
+    return true;
+}
+
+static void on_heard(void *context, unsigned what)
+{
+    struct sink_session *t = context;
+    char piece[16 * 1024];
+    ssize_t n;
+    (void)what;
+    while (t->fd >= 0 && (n = recv(t->fd, piece, sizeof piece, 0)) != 0) {
+        if (n < 0 && errno == EAGAIN)
+            return;
+        if (n < 0)
+            break;
+        invariant(buf_append(&t->heard, piece, (size_t)n));
+        while (go_on(t))
+            ;
+    }
+    if (t->fd >= 0)
+        hang_up(t);
+}
+
+static void on_connection(void *context, unsigned what)
+{
+    struct sink *s = context;
+    int fd;
+    (void)what;
+    while ((fd = accept4(s->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        size_t i = 0;
+        while (i < SINK_SESSIONS && s->sessions[i].fd >= 0)
+            i++;
+        if (i == SINK_SESSIONS || chance(s, 20)) {
+            close(fd);
+            continue;
+        }
+        struct sink_session *t = &s->sessions[i];
+        *t = (struct sink_session){.sink = s, .fd = fd};
+        buf_init(&t->heard, HEARD_MAX);
+        watch_init(&t->watch, s->post->world->loop, fd, on_heard, t);
+        watch_set(&t->watch, WATCH_READ);
+        say(t, "220 sink.test\r\n");
+    }
+}
+
+void sink_open(struct sink *s, struct post *post)
+{
+    struct socket_address address;
+    *s = (struct sink){.post = post};
+    for (size_t i = 0; i < SINK_SESSIONS; i++)
+        s->sessions[i].fd = -1;
+    snprintf(s->path, sizeof s->path, "%s/sink", post->world->folder);
+    s->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    invariant(socket_address_unix(str_from_c(s->path), &address));
+    invariant(bind(s->listener, &address.any, address.len) == 0);
+    invariant(listen(s->listener, SINK_SESSIONS) == 0);
+    watch_init(&s->watch, post->world->loop, s->listener, on_connection, s);
+    watch_set(&s->watch, WATCH_READ);
+}
+
+void sink_close(struct sink *s)
+{
+    for (size_t i = 0; i < SINK_SESSIONS; i++)
+        if (s->sessions[i].fd >= 0)
+            hang_up(&s->sessions[i]);
+    watch_set(&s->watch, 0);
+    close(s->listener);
+    unlink(s->path);
+}
+
+/* ---- Looking ------------------------------------------------------------------------------------
+ */
+
+struct waiting {
+    bool messages[POST_MESSAGES];
+    size_t count, reports;
+};
+
+static void look(struct sink *s, struct waiting *ret)
+{
+    struct query *q = db_query(s->post->world->reader, "SELECT recipient FROM queue");
+    *ret = (struct waiting){0};
+    for (; query_next(q); ret->count++) {
+        struct str words = query_bytes(q, 0);
+        uint64_t message = 0;
+        ptrdiff_t end = str_find_byte(words, '@');
+        if (str_starts(words, STR("carol@")))
+            ret->reports++;
+        else if (end > 1 &&
+                 str_to_u64(str_sub(words, 1, (size_t)end - 1), POST_MESSAGES - 1, &message))
+            ret->messages[message] = true;
+        else
+            world_wrong(s->post->world, "%.*s waits", STR_ARG(words));
+    }
+    if (query_end(q) != STATUS_OK)
+        world_wrong(s->post->world, "the queue cannot be read");
+}
+
+void sink_note_death(struct sink *s)
+{
+    struct waiting waiting;
+    look(s, &waiting);
+    for (uint32_t m = 1; m <= s->post->count; m++)
+        if (waiting.messages[m] && s->taken[m] > s->allowed[m]) {
+            s->allowed[m] = s->taken[m];
+            s->caught++;
+        }
+}
+
+void sink_check(struct sink *s)
+{
+    struct waiting waiting;
+    look(s, &waiting);
+    for (uint32_t m = 1; m <= s->post->count; m++) {
+        bool back = s->refused[m] && (s->told[m] > 0 || waiting.reports > 0);
+        if (s->post->states[m][POST_ELSEWHERE] == POST_KEPT && s->taken[m] == 0 &&
+            !waiting.messages[m] && !back)
+            world_wrong(s->post->world, "message %u was answered 250 and is lost", m);
+    }
+}
+
+size_t sink_awaits(struct sink *s)
+{
+    struct waiting waiting;
+    look(s, &waiting);
+    return waiting.count;
+}
