@@ -1,5 +1,6 @@
 #include "roles/courier_connection.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -204,9 +205,12 @@ int64_t courier_connection_deadline(const struct courier_connection *conn, int64
     return courier_now(conn->courier).mono_ms + in_ms;
 }
 
-static void note_ipv6(struct courier_connection *conn)
+/* A host that refuses says nothing about the way to it. */
+static void note_ipv6(struct courier_connection *conn, int error)
 {
-    if (conn->peer.any.sa_family == AF_INET6)
+    bool no_way = error == ENETUNREACH || error == EHOSTUNREACH || error == EADDRNOTAVAIL ||
+                  error == ETIMEDOUT;
+    if (no_way && conn->peer.any.sa_family == AF_INET6)
         conn->courier->ipv6_failed_ms = courier_now(conn->courier).mono_ms;
 }
 
@@ -214,7 +218,7 @@ static void on_connect(void *context, int fd, int error)
 {
     struct courier_connection *conn = context;
     if (fd < 0) {
-        note_ipv6(conn);
+        note_ipv6(conn, error);
         courier_connection_note(conn, "4.4.1", str_from_c(strerror(error)));
         courier_connection_next_address(conn);
         return;

@@ -162,8 +162,10 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
     }
     if (!d->plan.unchanged) {
         d->finish = courier_finish_begin(&d->plan);
-        if (!d->finish)
-            return DELIVERY_BROKEN;
+        if (!d->finish) {
+            put_off_rest(d, STR("4.3.1"), STR("no memory to convert the message"));
+            return DELIVERY_OVER;
+        }
     }
     d->begun = true;
     smtp_client_send(d->engine, &d->message, now);

@@ -109,12 +109,23 @@ static enum dns_outcome outcome_of(const struct resolver_answer *a)
 
 static void go_on(struct courier_route *r);
 
+static void ask_resolver(struct courier_route_question *q)
+{
+    struct courier *c = q->route->courier;
+    resolver_ask(c->resolver, &q->question, q->name, (uint16_t)q->type,
+                 courier_now(c).mono_ms + LIMIT_DNS_MS);
+}
+
 static void on_answer(void *context, const struct resolver_answer *a)
 {
     struct courier_route_question *q = context;
     struct courier_route *r = q->route;
     struct dns_facts facts = {.outcome = outcome_of(a), .secure = a->secure};
     struct arena scratch;
+    if (a->status == STATUS_GONE) { /* a new configuration has a resolver of its own */
+        ask_resolver(q);
+        return;
+    }
     arena_init(&scratch, FACTS_BUDGET);
     if (facts.outcome == DNS_OK && !dns_facts_read(a->packet, q->name, q->type, &scratch, &facts))
         facts.outcome = DNS_FAILED;
@@ -144,8 +155,7 @@ static void ask(struct courier_route *r, const struct route_question *question)
         q->next->at = &q->next;
     r->questions = q;
     resolver_question_init(&q->question, on_answer, q);
-    resolver_ask(r->courier->resolver, &q->question, question->name, (uint16_t)question->type,
-                 courier_now(r->courier).mono_ms + LIMIT_DNS_MS);
+    ask_resolver(q);
 }
 
 /* What is open when the decision is made is not waited for. */

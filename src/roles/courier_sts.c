@@ -365,6 +365,8 @@ static void find_host(struct courier_sts_question *q)
 /* ---- The record --------------------------------------------------------------------------------
  */
 
+static void look_at_record(struct courier_sts_question *q);
+
 static void on_record(void *context, const struct resolver_answer *a)
 {
     struct courier_sts_question *q = context;
@@ -373,6 +375,10 @@ static void on_record(void *context, const struct resolver_answer *a)
     struct dns_facts facts = {.outcome = DNS_FAILED};
     struct buf name;
     struct str id;
+    if (a->status == STATUS_GONE) { /* a new configuration has a resolver of its own */
+        look_at_record(q);
+        return;
+    }
     arena_init(&scratch, FACTS_BUDGET);
     buf_init(&name, HOST_SIZE);
     buf_append_str(&name, STR("_mta-sts."));
