@@ -101,14 +101,22 @@ static bool name_recipients(struct courier_delivery *d)
     return count > 0 && !d->no_memory;
 }
 
-static bool name_message(struct courier_delivery *d)
+/* A report about such a message is rather sent anyway than lost (RFC 8689 §5). */
+static bool must_require_tls(uint8_t requiretls, const struct courier_hop *hop)
+{
+    if (requiretls == COURIER_REPORT_REQUIRETLS)
+        return hop->abilities->requiretls && !str_empty(hop->tls);
+    return requiretls != 0;
+}
+
+static bool name_message(struct courier_delivery *d, const struct courier_hop *hop)
 {
     const struct ipc_job *job = &d->job->job;
     const struct ipc_envelope *e = &job->envelope;
     d->message = (struct smtp_client_message){.size = d->plan.size,
                                               .body = (enum smtp_body_type)d->plan.body,
                                               .utf8 = d->plan.say_smtputf8,
-                                              .requiretls = e->requiretls,
+                                              .requiretls = must_require_tls(e->requiretls, hop),
                                               .envid = text_peek(e->envid),
                                               .ret = (enum smtp_ret)e->ret,
                                               .by_mode = (enum smtp_by_mode)e->by_mode,
@@ -139,9 +147,8 @@ static void make_plan(struct courier_delivery *d, const struct courier_hop *hop)
 static enum courier_delivery_state begin(struct courier_delivery *d, const struct courier_hop *hop,
                                          struct now now)
 {
-    /* A report about such a message is rather sent anyway than lost (RFC 8689 §5). */
-    bool is_report = str_empty(text_peek(d->job->job.sender));
-    if (d->job->job.envelope.requiretls && !is_report && !hop->authentic) {
+    uint8_t requiretls = d->job->job.envelope.requiretls;
+    if (requiretls && requiretls != COURIER_REPORT_REQUIRETLS && !hop->authentic) {
         refuse_rest(d, hop, STR("5.7.30"),
                     STR("the message requires TLS, and the next server is not known to be who it "
                         "should be"));
@@ -152,7 +159,7 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
         refuse_rest(d, hop, d->plan.refusal_status, d->plan.refusal_words);
         return DELIVERY_OVER;
     }
-    if (!name_message(d)) {
+    if (!name_message(d, hop)) {
         if (d->no_memory)
             put_off_rest(d, STR("4.3.1"), STR("no memory for the message"));
         else if (d->job->left > 0)

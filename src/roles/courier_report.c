@@ -461,7 +461,7 @@ static bool make(struct courier_report *r)
               copy_email(r, &p, &facts, &r->report.email);
     r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0;
     r->report.envelope.utf8 = dsn_needs_utf8(&r->dsn);
-    r->report.envelope.requiretls = r->requiretls;
+    r->report.envelope.requiretls = r->requiretls ? COURIER_REPORT_REQUIRETLS : 0;
     ingest_free(p.ingest);
     body_writer_free(p.writer);
     return ok;

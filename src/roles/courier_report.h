@@ -27,6 +27,9 @@
  */
 #define COURIER_REPORT_ORIGINAL_MAX (192 * 1024)
 
+/* In the envelope of a report about mail that required TLS: see ipc.table's envelope. */
+#define COURIER_REPORT_REQUIRETLS 2
+
 /* What became of one recipient. */
 struct courier_report_result {
     const struct ipc_job_recipient *recipient;

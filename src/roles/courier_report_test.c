@@ -255,9 +255,9 @@ static void full_returns_the_message_of_a_failure_only(void **state)
     s.job.envelope.body = 2;
     expect_report(&s, str_make(body, sizeof body - 1), NULL, part);
     s.job.envelope.body = 0;
-    s.job.envelope.requiretls = true;
+    s.job.envelope.requiretls = 1;
     expect_report(&s, str_make(body, sizeof body - 1), NULL, part);
-    s.job.envelope.requiretls = false;
+    s.job.envelope.requiretls = 0;
     s.job.size = COURIER_REPORT_ORIGINAL_MAX;
     expect_report(&s, str_make(body, sizeof body - 1), NULL, part);
     scene_init(&s, 1);

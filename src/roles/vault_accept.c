@@ -536,7 +536,9 @@ void vault_accept(struct vault_batch *b, struct vault_ticket t, const struct ipc
     struct vault_reply reply = {.ticket = t, .type = IPC_ACCEPT};
     if (vault_batch_begin(b, true)) {
         struct ipc_accept_result *results = NULL;
-        enum status_code status = vault_accept_message(b, t.owner, in, STR(""), &results);
+        enum status_code status = STATUS_INVALID;
+        if (in->envelope.requiretls <= 1) /* more is for a courier to say */
+            status = vault_accept_message(b, t.owner, in, STR(""), &results);
         reply.accept = (struct ipc_accept_out){.status = status,
                                                .results = results,
                                                .results_count = results ? in->recipients_count : 0};

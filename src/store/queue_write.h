@@ -24,7 +24,7 @@ struct outgoing_row {
     uint8_t ret;
     uint8_t body_type;
     bool utf8;
-    bool requiretls;
+    uint8_t requiretls; /* as in ipc.table's envelope */
     uint8_t by_mode;
     bool by_trace;
     int64_t by_ms;

@@ -91,7 +91,7 @@ static struct outgoing_row outgoing_row(const struct query *q)
         .ret = (uint8_t)query_int(q, 24),
         .body_type = (uint8_t)query_int(q, 25),
         .utf8 = query_int(q, 26) != 0,
-        .requiretls = query_int(q, 27) != 0,
+        .requiretls = (uint8_t)query_int(q, 27),
         .by_mode = (uint8_t)query_int(q, 28),
         .by_trace = query_int(q, 29) != 0,
         .by_ms = query_int(q, 30),

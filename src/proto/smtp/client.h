@@ -222,7 +222,7 @@ struct smtp_client_recipient {
  * DSN, DELIVERBY with mode N, MT-PRIORITY) is not said. What it cannot go without refuses the
  * message or the recipient here, before anything is sent: larger than size_max 5.3.4; 8-bit or
  * binary without the extension 5.6.3; SMTPUTF8 missing 5.6.7; REQUIRETLS missing, or not under TLS,
- * 5.7.30 (but for the null path: then it is not said, RFC 8689 §5); mode R without DELIVERBY 5.3.3;
+ * 5.7.30; mode R without DELIVERBY 5.3.3;
  * a path that is no Mailbox 5.1.3 (5.1.7).
  */
 struct smtp_client_message {

@@ -45,7 +45,7 @@ bool client_find_obstacle(const struct smtp_client *c, const struct smtp_client_
         *ret_reply = client_own_reply(5, 1, 7, STR("the sender is no address"));
     else if (needs_utf8 || (m->utf8 && !a->smtputf8))
         *ret_reply = client_own_reply(5, 6, 7, STR("the server does not offer SMTPUTF8"));
-    else if (m->requiretls && !null && !can_require_tls(c)) /* RFC 8689 §4.2.1 */
+    else if (m->requiretls && !can_require_tls(c)) /* RFC 8689 §4.2.1 */
         *ret_reply = client_own_reply(5, 7, 30, STR("the server does not offer REQUIRETLS"));
     else if (a->size_max > 0 && m->size > a->size_max) /* RFC 1870 §6.1 */
         *ret_reply = client_own_reply(5, 3, 4, STR("the server does not take mail of this size"));
@@ -139,7 +139,7 @@ void client_say_mail(struct smtp_client *c, const struct smtp_client_message *m)
         client_say(c, STR(" BODY=BINARYMIME"));
     if (m->utf8)
         client_say(c, STR(" SMTPUTF8"));
-    if (m->requiretls && can_require_tls(c))
+    if (m->requiretls)
         client_say(c, STR(" REQUIRETLS"));
     if (a->dsn)
         say_mail_dsn(c, m);
