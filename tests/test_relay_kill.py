@@ -21,8 +21,9 @@ DELIVERIES = int(os.environ.get("POSTERN_DELIVERIES", 10_000))
 PER_ROUND = 40
 RECIPIENTS = 4
 SIZES = (10, 3000, 3000, 20_000, 150_000)
-# From the next server's having a message until the commit: what a busy machine needs for that.
-WINDOW_S = 1
+# From the next server's having a message until the commit: what a busy machine needs for that, and
+# for a vault that was killed just before to come back.
+WINDOW_S = 3
 
 POINTS = {
     "courier speaks to the next server": ("courier", "sendto"),
