@@ -349,8 +349,11 @@ def test_the_report_has_each_failure(lab, web):
     def results():
         return {detail["result-type"] for policy in policies()
                 for detail in policy.get("failure-details", [])}
+
+    def kinds():
+        return {policy["policy"]["policy-type"] for policy in policies()}
+    # What is found out is told within seconds, not at once.
     mail.wait_until(lambda: {"certificate-host-mismatch", "starttls-not-supported"} <= results())
-    kinds = {policy["policy"]["policy-type"] for policy in policies()}
-    assert {"tlsa", "sts"} <= kinds
+    mail.wait_until(lambda: {"tlsa", "sts"} <= kinds())
     assert any(policy["summary"]["total-successful-session-count"] > 0 for policy in policies())
     assert {"tlsa-invalid", "validation-failure", "certificate-not-trusted"} & results()
