@@ -77,6 +77,66 @@ struct courier_job *courier_job_new(const struct ipc_job *in)
     return job;
 }
 
+/* What is told of a recipient, and no more, goes to another job. */
+static bool copy_end(struct courier_job *to, size_t at, const struct courier_job *from, size_t i,
+                     struct ipc_job_recipient *recipients)
+{
+    struct arena *a = &to->arena;
+    struct ipc_outcome *o = &to->ends[at].outcome;
+    recipients[at] = (struct ipc_job_recipient){.id = from->job.recipients[i].id,
+                                                .task = from->job.recipients[i].task};
+    to->ends[at] = from->ends[i];
+    return copy_str(a, &o->status) && copy_text(a, &o->words) && copy_text(a, &o->remote) &&
+           copy_str(a, &o->tls) && copy_str(a, &o->destination);
+}
+
+static struct courier_job *copy_ends(const struct courier_job *job, const bool *leaves,
+                                     size_t count)
+{
+    struct courier_job *part = calloc(1, sizeof *part);
+    if (!part)
+        return NULL;
+    arena_init(&part->arena, JOB_BUDGET);
+    struct ipc_job_recipient *recipients =
+        arena_alloc_array(&part->arena, count, sizeof *recipients);
+    part->ends = arena_alloc_array(&part->arena, count, sizeof *part->ends);
+    bool ok = recipients && part->ends;
+    for (size_t i = 0, at = 0; ok && i < job->job.recipients_count; i++)
+        if (leaves[i])
+            ok = copy_end(part, at++, job, i, recipients);
+    if (!ok) {
+        courier_job_free(part);
+        return NULL;
+    }
+    part->job.message = job->job.message;
+    part->job.recipients = recipients;
+    part->job.recipients_count = count;
+    part->size = sizeof *part + part->arena.used;
+    return part;
+}
+
+struct courier_job *courier_job_split(struct courier_job *job, const bool *leaves)
+{
+    size_t all = job->job.recipients_count, count = 0, stays = 0;
+    for (size_t i = 0; i < all; i++)
+        count += leaves[i];
+    if (count == 0 || count == all)
+        return NULL;
+    struct ipc_job_recipient *left = arena_alloc_array(&job->arena, all - count, sizeof *left);
+    struct courier_job *part = left ? copy_ends(job, leaves, count) : NULL;
+    if (!part)
+        return NULL;
+    for (size_t i = 0; i < all; i++) {
+        if (leaves[i])
+            continue;
+        left[stays] = job->job.recipients[i];
+        job->ends[stays++] = job->ends[i];
+    }
+    job->job.recipients = left;
+    job->job.recipients_count = stays;
+    return part;
+}
+
 void courier_job_free(struct courier_job *job)
 {
     courier_report_free(job->report);

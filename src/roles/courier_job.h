@@ -32,6 +32,12 @@ struct courier_job {
 struct courier_job *courier_job_new(const struct ipc_job *job);
 void courier_job_free(struct courier_job *job);
 
+/*
+ * All have ended: the ends of those that leave go to a job of their own, which knows nothing but
+ * them. NULL where all leave, or none, or there is no memory: then the job is as it was.
+ */
+struct courier_job *courier_job_split(struct courier_job *job, const bool *leaves);
+
 /* What became of a recipient, for courier_job_end; the strings are copied. */
 struct courier_fate {
     uint8_t outcome; /* of ipc.table's outcome */

@@ -172,6 +172,16 @@ static bool is_any_due(const struct courier_job *job)
     return false;
 }
 
+struct courier_job *courier_notice_split(struct courier_job *job)
+{
+    bool *silent = arena_alloc_array(&job->arena, job->job.recipients_count, sizeof *silent);
+    for (size_t i = 0; silent && i < job->job.recipients_count; i++) {
+        struct courier_report_result result = result_of(job, i);
+        silent[i] = courier_report_due(&job->job, &result) == REPORT_NOT_DUE;
+    }
+    return silent ? courier_job_split(job, silent) : NULL;
+}
+
 static struct courier_report *make_report(struct courier *c, struct courier_job *job,
                                           enum status_code *ret_status)
 {

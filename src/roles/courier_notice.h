@@ -9,6 +9,13 @@
  */
 struct courier_notice;
 
+/*
+ * Those of whom nobody is to be told, as a job of their own: a message that was delivered is not
+ * kept from the vault by somebody else's report, for a courier that ends meanwhile would deliver it
+ * again. NULL: none, or all, or there is no memory.
+ */
+struct courier_job *courier_notice_split(struct courier_job *job);
+
 /* True where somebody is to be told: the job then comes to courier_queue_job_done later. */
 bool courier_notice_take(struct courier *c, struct courier_job *job);
 

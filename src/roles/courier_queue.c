@@ -116,6 +116,11 @@ void courier_queue_job_done(struct courier *c, struct courier_job *job)
 
 void courier_queue_job_over(struct courier *c, struct courier_job *job)
 {
+    struct courier_job *silent = courier_notice_split(job);
+    if (silent) {
+        hold(c->queue, silent);
+        courier_queue_job_done(c, silent);
+    }
     if (!courier_notice_take(c, job))
         courier_queue_job_done(c, job);
 }

@@ -42,6 +42,7 @@ struct world {
     /* The vault. */
     const char *const *recipients; /* of the one message that it leases out */
     size_t recipient_count;
+    const char *sender;              /* NULL: the null path */
     bool leased, in_pieces, is_deaf; /* deaf: it answers no outcomes */
     uint32_t held;
     int resumes, told;
@@ -164,6 +165,7 @@ static void on_lease(void *context, struct channel *from, uint32_t id,
     struct ipc_job job = {.message = 1,
                           .destination = DESTINATION,
                           .trace_id = STR("trace"),
+                          .sender = text_from(w->sender ? str_from_c(w->sender) : STR("")),
                           .size = body_writer_size(w->body),
                           .prefix = STR("Received: by us\r\n"),
                           .recipients = rows,
@@ -357,6 +359,31 @@ static void each_recipient_has_its_own_end(void **state)
     close_world(&w);
 }
 
+/* No mailroom answers here, so no report is ever made. */
+static void what_was_delivered_waits_for_nobodys_report(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"never@a.test", "ann@a.test", "later@a.test"};
+    struct world w;
+    open_world(&w, recipients, 3);
+    write_body(&w, 2);
+    w.sender = "sue@mail.test";
+    memset(w.outcomes, 0xff, sizeof w.outcomes);
+    open_vault(&w);
+    run_until_told(&w, 2);
+    assert_int_equal(w.outcomes[0], 0xff);
+    assert_int_equal(w.outcomes[1], 0);
+    assert_int_equal(w.outcomes[2], 2);
+    assert_string_equal(w.words[2], "450 4.2.0 Later");
+    /* The bounce is still held. */
+    link_close(w.vault);
+    open_vault(&w);
+    while (w.resumes < 2)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.held, 1);
+    close_world(&w);
+}
+
 static void a_large_body_is_pulled_piece_by_piece(void **state)
 {
     (void)state;
@@ -438,6 +465,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_recipient_has_its_own_end),
+        cmocka_unit_test(what_was_delivered_waits_for_nobodys_report),
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
