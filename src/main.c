@@ -28,8 +28,9 @@ int main(int argc, char **argv)
 {
     if (argc == 5 && strcmp(argv[1], "--role") == 0 && strcmp(argv[3], "--index") == 0)
         return run_role(str_from_c(argv[2]), str_from_c(argv[4]));
-    const char *slash = strrchr(argv[0] ? argv[0] : "", '/');
-    if (argc > 0 && strcmp(slash ? slash + 1 : argv[0], "sendmail") == 0)
+    const char *name = argc > 0 && argv[0] ? argv[0] : "";
+    const char *slash = strrchr(name, '/');
+    if (strcmp(slash ? slash + 1 : name, "sendmail") == 0)
         return sendmail_main(argc, argv, stdin, stdout, stderr);
     return cli_main(argc, argv, stdin, stdout, stderr);
 }

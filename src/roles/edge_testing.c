@@ -286,7 +286,7 @@ void world_open(struct world *w)
     log_init(&w->log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_EDGE);
     struct buf *bufs[] = {&w->body, &w->prefix,    &w->plan,     &w->asked,
                           &w->keys, &w->confirmed, &w->accepted, &w->heard};
-    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_init(bufs[i], 64UL * 1024 * 1024);
     assert_int_equal(socket_pair(fds), STATUS_OK);
     w->role = role_new(&edge_plan, 0, w->loop, fds[0], &w->log);
@@ -315,7 +315,7 @@ void world_close(struct world *w)
     assert_int_equal(w->edge->connection_count, 0);
     role_free(w->role);
     struct link *links[] = {w->warden, w->mailroom, w->vault, w->keeper};
-    for (size_t i = 0; i < sizeof links / sizeof *links; i++)
+    for (size_t i = 0; i < sizeof links / sizeof links[0]; i++)
         link_close(links[i]);
     loop_free(w->loop);
     close(w->log.fd);
@@ -323,7 +323,7 @@ void world_close(struct world *w)
         close(w->session_fd);
     struct buf *bufs[] = {&w->body, &w->prefix,    &w->plan,     &w->asked,
                           &w->keys, &w->confirmed, &w->accepted, &w->heard};
-    for (size_t i = 0; i < sizeof bufs / sizeof *bufs; i++)
+    for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_release(bufs[i]);
 }
 

@@ -94,9 +94,11 @@ void vault_watch_tell(struct vault_watch *w, struct channel *mailroom,
         tell_lost(w, mailroom, changed ? changed->commit : 0);
         return;
     }
+    if (!changed)
+        return;
     struct buf wanted;
     buf_init(&wanted, CHANGES_SIZE_MAX);
-    for (size_t i = 0; changed && i < changed->changes_count; i++)
+    for (size_t i = 0; i < changed->changes_count; i++)
         if (is_watched(w, changed->changes[i].account))
             buf_append(&wanted, &changed->changes[i], sizeof changed->changes[i]);
     if (wanted.len > 0) {
