@@ -121,6 +121,14 @@
 #define LIMIT_OUTBOUND_PATIENCE_MS (10 * 1000)
 
 /*
+ * A connection's search for a server that lets it in: addresses, and time in all. Then the
+ * destination waits. Sixteen hosts with eight addresses each that say nothing for the minutes RFC
+ * 5321 gives them would hold a connection for half a day; RFC 5321 §5.1 asks for two addresses.
+ */
+#define LIMIT_OUTBOUND_SEARCH_ADDRESSES 10
+#define LIMIT_OUTBOUND_SEARCH_MS        (30 * 60 * 1000)
+
+/*
  * Messages that a courier has leased, and their memory: it asks for no more until some are done.
  */
 #define LIMIT_COURIER_JOBS      4000

@@ -161,6 +161,12 @@ void courier_connection_try_soon(struct courier_connection *conn)
     hook_queue(&conn->end, courier_loop(conn->courier));
 }
 
+bool courier_connection_searched_enough(const struct courier_connection *conn)
+{
+    return conn->tries >= LIMIT_OUTBOUND_SEARCH_ADDRESSES ||
+           courier_now(conn->courier).mono_ms - conn->search_ms >= LIMIT_OUTBOUND_SEARCH_MS;
+}
+
 /* This address did not let us in. */
 void courier_connection_next_address(struct courier_connection *conn)
 {
@@ -170,7 +176,7 @@ void courier_connection_next_address(struct courier_connection *conn)
     log_end(&line);
     courier_connection_hang_up(conn);
     conn->tries++;
-    if (advance(conn))
+    if (advance(conn) && !courier_connection_searched_enough(conn))
         courier_connection_try_soon(conn);
     else
         came_to_nothing(conn);
@@ -294,7 +300,8 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
                                         .host = host,
                                         .address = address,
                                         .first_host = host,
-                                        .first_address = address};
+                                        .first_address = address,
+                                        .search_ms = courier_now(c).mono_ms};
     if (conn->next)
         conn->next->at = &conn->next;
     d->connections = conn;

@@ -56,7 +56,8 @@ struct courier_connection {
     char remote[CONNECTION_REMOTE_SIZE];
     char tls_words[CONNECTION_TLS_WORDS_SIZE];
     struct timer timer;
-    int64_t begun_ms; /* the dialogue, on the mono clock */
+    int64_t begun_ms;  /* the dialogue, on the mono clock */
+    int64_t search_ms; /* since when it looks for a server that lets it in */
     struct hook end;
 
     /* Why the last address did not let us in. */
@@ -84,6 +85,9 @@ int64_t courier_connection_deadline(const struct courier_connection *conn, int64
 /* Why this address did not let us in; then the next one is tried, or all is over. */
 void courier_connection_note(struct courier_connection *conn, const char *status, struct str words);
 void courier_connection_next_address(struct courier_connection *conn);
+
+/* It has looked for a server for as long as one may. */
+bool courier_connection_searched_enough(const struct courier_connection *conn);
 
 /* The same address (or the one chosen by then) at the end of this turn. */
 void courier_connection_try_soon(struct courier_connection *conn);

@@ -347,7 +347,10 @@ static void pass(struct courier_connection *conn)
 static int64_t next_look(const struct courier_connection *conn)
 {
     int64_t at_ms = smtp_client_deadline(conn->engine);
-    int64_t look_ms = courier_now(conn->courier).mono_ms + LIMIT_OUTBOUND_PATIENCE_MS;
+    int64_t past_ms = courier_now(conn->courier).mono_ms - conn->begun_ms;
+    /* Whatever it says meanwhile: a word now and then does not put the look off. */
+    int64_t look_ms = conn->begun_ms + (past_ms / LIMIT_OUTBOUND_PATIENCE_MS + 1) *
+                                           (int64_t)LIMIT_OUTBOUND_PATIENCE_MS;
     return !conn->ready && look_ms < at_ms ? look_ms : at_ms;
 }
 
@@ -385,6 +388,11 @@ void courier_dialogue_expired(void *context)
     struct courier_connection *conn = context;
     if (conn->state == CONN_HANDSHAKE) {
         courier_connection_handshake_failed(conn);
+        return;
+    }
+    if (conn->state == CONN_TALKING && !conn->ready && courier_connection_searched_enough(conn)) {
+        courier_connection_note(conn, "4.4.2", STR("it takes too long to let us in"));
+        courier_connection_next_address(conn);
         return;
     }
     if (conn->state == CONN_TALKING && is_out_of_patience(conn)) {

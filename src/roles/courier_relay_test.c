@@ -9,13 +9,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "io/socket.h"
 #include "io/stream.h"
 #include "roles/link.h"
 #include "store/ingest.h"
 
-enum { DESTINATION = 7, FIRST_ROW = 100, ROWS_MAX = 8, SESSIONS_MAX = 4 };
+enum { DESTINATION = 7, FIRST_ROW = 100, ROWS_MAX = 8, SESSIONS_MAX = 16 };
 
 struct session {
     struct world *world;
@@ -36,6 +37,7 @@ struct world {
     struct watch accepts;
     struct session sessions[SESSIONS_MAX];
     size_t session_count;
+    bool lets_nobody_in;
     int messages;
     struct buf last_message;
 
@@ -120,7 +122,7 @@ static void on_accept(void *context, unsigned what)
     *s = (struct session){.world = w, .open = true};
     buf_init(&s->in, 1 << 20);
     stream_open(&s->stream, w->loop, fd, on_session, s);
-    say(s, "220 next.test\r\n");
+    say(s, w->lets_nobody_in ? "554 5.7.1 No\r\n" : "220 next.test\r\n");
 }
 
 static uint16_t start_next_server(struct world *w)
@@ -279,9 +281,11 @@ static void open_vault(struct world *w)
     ipc_peer_note(link_channel(w->warden), &(struct ipc_peer_in){.role = ROLE_VAULT, .fd = fds[0]});
 }
 
-static void open_world(struct world *w, const char *const *recipients, size_t count)
+/* The next server as a route of so many addresses. */
+static void open_world_with(struct world *w, const char *const *recipients, size_t count,
+                            size_t addresses)
 {
-    char text[1000];
+    char text[1000], to[500] = "";
     int fds[2];
     memset(w, 0, sizeof *w);
     w->loop = loop_new();
@@ -289,16 +293,24 @@ static void open_world(struct world *w, const char *const *recipients, size_t co
     w->recipient_count = count;
     w->body = body_writer_new();
     log_init(&w->log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_COURIER);
+    uint16_t port = start_next_server(w);
+    for (size_t i = 0, len = 0; i < addresses; i++)
+        len += (size_t)snprintf(to + len, sizeof to - len, " 127.0.0.1:%u", port);
     snprintf(text, sizeof text,
              "hostname mail.test\ndata /nonexistent\nlisten mx 127.0.0.1:25 {\n tls no\n}\n"
-             "route next {\n domains *\n to 127.0.0.1:%u\n}\nresolver {\n forward 127.0.0.1:9\n}\n",
-             start_next_server(w));
+             "route next {\n domains *\n to%s\n}\nresolver {\n forward 127.0.0.1:9\n}\n",
+             to);
     assert_int_equal(socket_pair(fds), STATUS_OK);
     w->courier = role_new(&courier_plan, 0, w->loop, fds[0], &w->log);
     w->warden = open_link(w, fds[1], ROLE_WARDEN, &warden_handlers);
     ipc_config_note(link_channel(w->warden), &(struct ipc_config_in){.text = str_from_c(text)});
     while (w->ready == 0)
         loop_turn(w->loop, true);
+}
+
+static void open_world(struct world *w, const char *const *recipients, size_t count)
+{
+    open_world_with(w, recipients, count, 1);
 }
 
 static void write_body(struct world *w, size_t lines)
@@ -442,6 +454,25 @@ static void a_server_that_nobody_reaches_is_left_alone(void **state)
     close_world(&w);
 }
 
+static void a_search_for_a_server_ends_before_all_addresses_do(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"ann@a.test"};
+    struct world w;
+    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2);
+    write_body(&w, 2);
+    w.lets_nobody_in = true;
+    open_vault(&w);
+    run_until_told(&w, 1);
+    assert_int_equal(w.outcomes[0], 2);
+    assert_string_equal(w.words[0], "554 5.7.1 No");
+    assert_int_equal(w.session_count, LIMIT_OUTBOUND_SEARCH_ADDRESSES);
+    while (w.arrivals == 0)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.arrival_state, 1);
+    close_world(&w);
+}
+
 static void a_courier_that_stops_says_goodbye_first(void **state)
 {
     (void)state;
@@ -469,6 +500,7 @@ int main(void)
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
+        cmocka_unit_test(a_search_for_a_server_ends_before_all_addresses_do),
         cmocka_unit_test(a_courier_that_stops_says_goodbye_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
