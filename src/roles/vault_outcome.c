@@ -232,14 +232,15 @@ static enum status_code trace_report(struct vault_batch *b, const struct ipc_rep
 static bool is_about_settled(struct vault_queue *q, const void *owner,
                              const struct ipc_outcomes_in *in, struct str about, size_t *at)
 {
-    while (*at < in->outcomes_count) {
-        struct lease *l = vault_lease_find(q, in->outcomes[(*at)++].recipient);
+    for (size_t i = *at; i < in->outcomes_count; i++) {
+        struct lease *l = vault_lease_find(q, in->outcomes[i].recipient);
         if (!l || !l->settled || l->reported || l->owner != owner || !str_eq(lease_trace(l), about))
             continue;
         l->reported = true;
+        *at = i + 1;
         return true;
     }
-    return false;
+    return false; /* the row's end was told before; the reports behind it are still looked for */
 }
 
 /*

@@ -78,6 +78,37 @@ static void a_row_gets_one_report_however_often_it_is_named(void **state)
     body_writer_free(writer);
 }
 
+/* A vault that died told nobody that it had kept the first: the other comes behind it all the same.
+ */
+static void a_report_behind_one_that_was_told_before_is_taken(void **state)
+{
+    struct queue_world *w = *state;
+    struct ipc_chunk chunk;
+    struct ipc_delivery delivery = {.account = w->alice, .mailbox = w->inbox};
+    queue_send_one(w, "carol@example.org", NULL);
+    struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    struct ipc_outcome o[] = {{.recipient = 999999, .outcome = 1},
+                              {.recipient = out.jobs[0].recipients[0].id, .outcome = 1}};
+    struct ipc_report reports[2] = {{.trace_id = STR("REPORT1"),
+                                     .about = STR("6h0czt0ea46z1"),
+                                     .at_ms = AT_MS,
+                                     .recipient = {.recipient = text_from(STR("alice@demo.test")),
+                                                   .deliveries = &delivery,
+                                                   .deliveries_count = 1}}};
+    struct body_writer *writer = queue_write_body(&reports[0].email, &chunk);
+    reports[1] = reports[0];
+    reports[1].trace_id = STR("REPORT2");
+    reports[1].about = str_from_c(w->trace);
+    assert_int_equal(queue_tell(w, &(struct ipc_outcomes_in){.outcomes = o,
+                                                             .outcomes_count = 2,
+                                                             .reports = reports,
+                                                             .reports_count = 2}),
+                     STATUS_OK);
+    assert_int_equal(ROWS(w, "entry"), 1);
+    assert_true(queue_has_step(w, w->trace, "report"));
+    body_writer_free(writer);
+}
+
 /* What was said of the row is said again, and then happens. */
 static void a_row_moves_though_the_first_try_was_undone(void **state)
 {
@@ -286,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once),
         WITH_WORLD(a_row_gets_one_report_however_often_it_is_named),
+        WITH_WORLD(a_report_behind_one_that_was_told_before_is_taken),
         WITH_WORLD(a_row_moves_though_the_first_try_was_undone),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
