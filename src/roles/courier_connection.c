@@ -182,6 +182,17 @@ void courier_connection_next_address(struct courier_connection *conn)
         came_to_nothing(conn);
 }
 
+void courier_connection_turned_away(struct courier_connection *conn)
+{
+    struct courier_destination *d = conn->destination;
+    give_back(conn);
+    d->ready_count--;
+    conn->ready = conn->put_off = conn->quitting = false;
+    conn->carried = 0;
+    pace_failed(&d->pace, conn->wave);
+    courier_connection_next_address(conn);
+}
+
 /* ---- Beginnings
  * ------------------------------------------------------------------------------------ */
 

@@ -43,6 +43,7 @@ struct courier_connection {
     bool ready, working, running, run_again, quitting;
     bool put_off;     /* the server wants something later: it is not held on to until then */
     bool stale;       /* it broke while it rested: what was begun then was no attempt */
+    bool answered;    /* it has said yes or no to a message, or a part of one */
     uint32_t carried; /* messages */
     struct connect connect;
     struct stream stream;
@@ -85,6 +86,9 @@ int64_t courier_connection_deadline(const struct courier_connection *conn, int64
 /* Why this address did not let us in; then the next one is tried, or all is over. */
 void courier_connection_note(struct courier_connection *conn, const char *status, struct str words);
 void courier_connection_next_address(struct courier_connection *conn);
+
+/* It was let in, and turned away at its first message: as if it had not been let in. */
+void courier_connection_turned_away(struct courier_connection *conn);
 
 /* It has looked for a server for as long as one may. */
 bool courier_connection_searched_enough(const struct courier_connection *conn);

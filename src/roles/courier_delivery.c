@@ -3,7 +3,7 @@
 #include "base/bug.h"
 #include "base/limits.h"
 
-enum { DELIVERY_BUDGET = 4 * 1024 * 1024, WORDS_SIZE = 4096, S_MS = 1000 };
+enum { DELIVERY_BUDGET = 4 * 1024 * 1024, WORDS_SIZE = 4096, S_MS = 1000, SHUTDOWN_CODE = 421 };
 
 void courier_delivery_begin(struct courier_delivery *d, struct courier *c, struct courier_job *job,
                             struct smtp_client *engine, void (*ready)(void *context), void *context)
@@ -310,7 +310,7 @@ void courier_delivery_recipient(struct courier_delivery *d, const struct smtp_cl
 {
     struct buf words, status;
     const struct smtp_client_reply *reply = &result->reply;
-    d->taken = d->taken || reply->code != 0;
+    d->taken = d->taken || (reply->code != 0 && reply->code != SHUTDOWN_CODE);
     if (result->verdict == SMTP_CLIENT_AGAIN)
         return;
     if (result->verdict == SMTP_CLIENT_UNKNOWN)

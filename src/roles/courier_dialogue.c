@@ -49,6 +49,7 @@ static void message_done(struct courier_connection *conn, bool more)
 {
     struct courier_destination *d = conn->destination;
     conn->carried++;
+    conn->answered = conn->answered || conn->delivery.taken;
     if (conn->delivery.taken)
         pace_succeeded(&d->pace);
     job_over(conn);
@@ -166,6 +167,21 @@ static bool is_about_tls(const struct smtp_client_closed *closed)
            closed->stage == SMTP_CLIENT_HANDSHAKE;
 }
 
+/*
+ * A server that greets and then turns the first message away (421, silence, a hang-up) is trouble
+ * of the destination, where no other connection shows that it works: else each message that waits
+ * there would find that out for itself.
+ */
+static bool is_turned_away(const struct courier_connection *conn,
+                           const struct smtp_client_closed *closed)
+{
+    bool went = closed->reason == SMTP_CLIENT_CLOSE_SHUTDOWN ||
+                closed->reason == SMTP_CLIENT_CLOSE_TIMEOUT ||
+                closed->reason == SMTP_CLIENT_CLOSE_PEER_GONE;
+    return went && closed->stage <= SMTP_CLIENT_MAIL && !conn->answered &&
+           (conn->carried > 0 || conn->working) && conn->destination->ready_count == 1;
+}
+
 static void on_closed(struct courier_connection *conn, const struct smtp_client_closed *closed)
 {
     struct courier_destination *d = conn->destination;
@@ -178,6 +194,11 @@ static void on_closed(struct courier_connection *conn, const struct smtp_client_
                                           "the server does not offer STARTTLS");
         note_close(conn, closed);
         courier_connection_next_address(conn);
+        return;
+    }
+    if (is_turned_away(conn, closed)) {
+        note_close(conn, closed);
+        courier_connection_turned_away(conn);
         return;
     }
     /* An idle connection may go when it likes. */

@@ -37,7 +37,7 @@ struct world {
     struct watch accepts;
     struct session sessions[SESSIONS_MAX];
     size_t session_count;
-    bool lets_nobody_in;
+    bool lets_nobody_in, takes_nothing;
     int messages;
     struct buf last_message;
 
@@ -45,6 +45,7 @@ struct world {
     const char *const *recipients; /* of the one message that it leases out */
     size_t recipient_count;
     const char *sender;              /* NULL: the null path */
+    bool one_each;                   /* a message for each of them */
     bool leased, in_pieces, is_deaf; /* deaf: it answers no outcomes */
     uint32_t held;
     int resumes, told;
@@ -77,6 +78,8 @@ static void on_line(struct session *s, struct str line)
         say(s, "250 2.0.0 Taken\r\n");
     } else if (str_starts(line, STR("EHLO"))) {
         say(s, "250-next.test\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
+    } else if (s->world->takes_nothing && str_starts(line, STR("MAIL"))) {
+        say(s, "421 4.3.2 Not now\r\n");
     } else if (str_find(line, STR("later@")) >= 0) {
         say(s, "450 4.2.0 Later\r\n");
     } else if (str_find(line, STR("never@")) >= 0) {
@@ -175,11 +178,17 @@ static void on_lease(void *context, struct channel *from, uint32_t id,
                           .chunk_count = (uint32_t)chunks,
                           .chunks = &chunk,
                           .chunks_count = w->in_pieces ? 0 : 1};
+    struct ipc_job jobs[ROWS_MAX];
+    for (size_t i = 0; i < ROWS_MAX; i++) {
+        jobs[i] = job;
+        jobs[i].recipients = w->one_each ? &rows[i] : rows;
+        jobs[i].recipients_count = w->one_each ? 1 : w->recipient_count;
+    }
     ipc_lease_reply(from, id,
                     &(struct ipc_lease_out){.begun = &begun,
                                             .begun_count = 1,
-                                            .jobs = &job,
-                                            .jobs_count = 1,
+                                            .jobs = jobs,
+                                            .jobs_count = w->one_each ? w->recipient_count : 1,
                                             .wait_ms = INT64_MAX});
 }
 
@@ -473,6 +482,29 @@ static void a_search_for_a_server_ends_before_all_addresses_do(void **state)
     close_world(&w);
 }
 
+static void a_server_that_takes_no_first_message_is_left_alone(void **state)
+{
+    (void)state;
+    static const char *const recipients[ROWS_MAX] = {"a@a.test", "b@a.test", "c@a.test",
+                                                     "d@a.test", "e@a.test", "f@a.test",
+                                                     "g@a.test", "h@a.test"};
+    struct world w;
+    open_world(&w, recipients, ROWS_MAX);
+    write_body(&w, 2);
+    w.one_each = w.takes_nothing = true;
+    open_vault(&w);
+    run_until_told(&w, ROWS_MAX);
+    for (size_t i = 0; i < ROWS_MAX; i++) {
+        assert_int_equal(w.outcomes[i], 2);
+        assert_string_equal(w.words[i], "421 4.3.2 Not now");
+    }
+    assert_true(w.session_count < ROWS_MAX / 2);
+    while (w.arrivals == 0)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.arrival_state, 1);
+    close_world(&w);
+}
+
 static void a_courier_that_stops_says_goodbye_first(void **state)
 {
     (void)state;
@@ -501,6 +533,7 @@ int main(void)
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
         cmocka_unit_test(a_search_for_a_server_ends_before_all_addresses_do),
+        cmocka_unit_test(a_server_that_takes_no_first_message_is_left_alone),
         cmocka_unit_test(a_courier_that_stops_says_goodbye_first),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
