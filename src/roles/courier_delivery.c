@@ -58,7 +58,7 @@ static bool address(struct courier_delivery *d, struct text from, struct str *re
     }
     buf_init(&out, 2 * LIMIT_PATH_SIZE + LIMIT_DOMAIN_SIZE);
     bool ok = courier_finish_address(&out, from, d->plan.say_smtputf8);
-    if (ok && !arena_dup(&d->arena, buf_str(&out), ret))
+    if (out.failed || (ok && !arena_dup(&d->arena, buf_str(&out), ret)))
         d->no_memory = true;
     buf_release(&out);
     return ok && !d->no_memory;
@@ -141,6 +141,7 @@ static void make_plan(struct courier_delivery *d, const struct courier_hop *hop)
         if (!d->job->ends[i].ended)
             left[count++] = job->recipients[i];
     courier_finish_plan(job, left, count, d->piece, courier_body_at_end(&d->body), &next, &d->plan);
+    d->no_memory = !left || d->plan.no_memory;
 }
 
 /* The first chunk is there: how the message is said, and begins. */
@@ -155,6 +156,10 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
         return DELIVERY_OVER;
     }
     make_plan(d, hop);
+    if (d->no_memory) {
+        put_off_rest(d, STR("4.3.1"), STR("no memory for the message"));
+        return DELIVERY_OVER;
+    }
     if (!str_empty(d->plan.refusal_status)) {
         refuse_rest(d, hop, d->plan.refusal_status, d->plan.refusal_words);
         return DELIVERY_OVER;

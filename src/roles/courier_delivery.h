@@ -44,7 +44,7 @@ enum courier_delivery_state {
     DELIVERY_GOES_ON,
     DELIVERY_WAITS, /* for the vault: `ready` will be called */
     DELIVERY_OVER,  /* nothing of it was told to the server, nobody of this job is left here */
-    DELIVERY_BROKEN /* close the connection */
+    DELIVERY_BROKEN /* begun, and not to be ended: close the connection */
 };
 
 /* The job's recipients that have not ended are to be delivered. `ready`: run it again. */

@@ -74,12 +74,9 @@ static void deliver(struct courier_connection *conn)
         return;
     case DELIVERY_BROKEN:
         /* The engine tells each recipient's end, then that it is closed. */
-        if (conn->delivery.begun) {
-            smtp_client_peer_gone(conn->engine, courier_now(conn->courier));
-            conn->run_again = true;
-        } else {
-            job_over(conn);
-        }
+        invariant(conn->delivery.begun);
+        smtp_client_peer_gone(conn->engine, courier_now(conn->courier));
+        conn->run_again = true;
         return;
     }
 }

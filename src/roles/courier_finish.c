@@ -34,14 +34,16 @@ static bool envelope_needs_utf8(const struct ipc_job *job,
 }
 
 /* RFC 6532 §3: the header of the message, and those of its parts as far as they are here. */
-static bool header_needs_utf8(struct str prefix, struct str head)
+static bool header_needs_utf8(struct str prefix, struct str head, bool *ret_no_memory)
 {
     bool needs = false;
     struct arena arena;
     struct mime_event event;
     struct mime_parser *p = malloc(sizeof *p);
-    if (!p)
-        return true;
+    if (!p) {
+        *ret_no_memory = true;
+        return false;
+    }
     arena_init(&arena, 8 * 1024 * 1024);
     mime_init(p, &arena);
     for (int i = 0; i < 2; i++) {
@@ -53,7 +55,7 @@ static bool header_needs_utf8(struct str prefix, struct str head)
     }
     while (!mime_end(p, &event))
         needs |= event.kind == MIME_HEADER && !utf8_is_ascii(event.bytes);
-    needs |= p->failed;
+    *ret_no_memory = p->failed;
     mime_release(p);
     arena_reset(&arena);
     free(p);
@@ -67,7 +69,7 @@ static bool header_needs_utf8(struct str prefix, struct str head)
  */
 static bool needs_utf8(const struct ipc_job *job, const struct ipc_job_recipient *recipients,
                        size_t count, struct str head, bool is_whole,
-                       const struct courier_next_hop *hop)
+                       const struct courier_next_hop *hop, bool *ret_no_memory)
 {
     if (envelope_needs_utf8(job, recipients, count))
         return true;
@@ -75,7 +77,7 @@ static bool needs_utf8(const struct ipc_job *job, const struct ipc_job_recipient
         return false;
     if (!is_whole && hop->smtputf8)
         return true;
-    return header_needs_utf8(job->prefix, head);
+    return header_needs_utf8(job->prefix, head, ret_no_memory);
 }
 
 bool courier_finish_address(struct buf *out, struct text address, bool say_smtputf8)
@@ -89,6 +91,7 @@ bool courier_finish_address(struct buf *out, struct text address, bool say_smtpu
     buf_init(&domain, 4 * 256);
     bool ok = utf8_is_ascii(parsed.local) && address_normal_domain(&domain, parsed.domain);
     parsed.domain = buf_str(&domain);
+    out->failed = out->failed || domain.failed;
     ok = ok && address_print(out, &parsed);
     buf_release(&domain);
     return ok;
@@ -124,7 +127,7 @@ void courier_finish_plan(const struct ipc_job *job, const struct ipc_job_recipie
 {
     struct courier_finish_plan plan = {.prefix = job->prefix, .unchanged = true};
     enum downgrade_target target = DOWNGRADE_TO_8BIT;
-    plan.say_smtputf8 = needs_utf8(job, recipients, count, head, is_whole, hop);
+    plan.say_smtputf8 = needs_utf8(job, recipients, count, head, is_whole, hop, &plan.no_memory);
     if (plan.say_smtputf8 && !hop->smtputf8) {
         plan.refusal_status = STR("5.6.7"); /* RFC 6531 §3.5 */
         plan.refusal_words =

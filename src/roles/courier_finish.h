@@ -37,6 +37,7 @@ struct courier_finish_plan {
     /* Where it cannot go: "5.6.7" and words for the sender (both static); else empty. */
     struct str refusal_status;
     struct str refusal_words;
+    bool no_memory; /* it is not known what the message needs: to be put off */
     bool unchanged;
     bool say_smtputf8;
     enum courier_finish_body body;
@@ -55,7 +56,8 @@ void courier_finish_plan(const struct ipc_job *job, const struct ipc_job_recipie
 
 /*
  * The address as this server takes it, without angle brackets: a U-label domain becomes A-labels
- * where SMTPUTF8 is not said (RFC 6531 §3.2). False: it cannot be (the plan has refused it).
+ * where SMTPUTF8 is not said (RFC 6531 §3.2). False: it cannot be (the plan has refused it), or
+ * there was no memory: then out has failed.
  */
 bool courier_finish_address(struct buf *out, struct text address, bool say_smtputf8);
 
