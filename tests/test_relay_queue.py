@@ -167,7 +167,7 @@ def test_bounce(lab, stuck):
     fields = lab.wait_for_report(messages[0]).recipient(f"ann@{domain}")
     assert fields["Action"] == "failed"
     lab.wait_gone(messages[0])
-    assert len(lab.waiting()) == 2
+    assert sum(row.recipient.endswith(f"@{domain}") for row in lab.waiting()) == 2
 
 
 def test_remove(lab, stuck):
