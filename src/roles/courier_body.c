@@ -1,6 +1,7 @@
 #include "roles/courier_body.h"
 
 #include "base/limits.h"
+#include "roles/courier_queue.h"
 #include "store/body.h"
 
 void courier_body_begin(struct courier_body *b, struct courier *c, struct courier_job *job,
@@ -49,6 +50,8 @@ static void on_chunks(void *context, enum status_code status,
     b->call = 0;
     arena_reset(&b->fetched);
     b->chunk_count = 0;
+    /* A vault that has not heard yet what is on lease finds nothing. */
+    b->vault_lost = status != STATUS_OK || !courier_queue_is_resumed(b->courier);
     if (status != STATUS_OK || out->status != STATUS_OK || out->chunks_count == 0 || !keep(b, out))
         b->lost = true;
     b->ready(b->context);
@@ -60,11 +63,20 @@ static enum courier_body_result fetch_more(struct courier_body *b)
     if (b->call != 0)
         return BODY_WAIT;
     b->vault = role_peer(b->courier->role, ROLE_VAULT, 0);
-    b->call = ipc_outgoing_chunks_call(b->vault, &in, on_chunks, b);
+    if (courier_queue_is_resumed(b->courier))
+        b->call = ipc_outgoing_chunks_call(b->vault, &in, on_chunks, b);
     if (b->call != 0)
         return BODY_WAIT;
-    b->lost = true;
+    b->lost = b->vault_lost = true;
     return BODY_LOST;
+}
+
+bool courier_body_again(struct courier_body *b)
+{
+    bool again = b->lost && b->vault_lost;
+    if (again)
+        b->lost = b->vault_lost = false;
+    return again;
 }
 
 /* All bodies share one decompressor, which is large; the octets are each one's own. */

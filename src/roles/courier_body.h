@@ -21,6 +21,7 @@ struct courier_body {
     struct channel *vault;
     uint32_t call;
     bool lost;
+    bool vault_lost; /* it is only the vault that was not there */
     void (*ready)(void *context);
     void *context;
 };
@@ -36,6 +37,12 @@ enum courier_body_result {
 void courier_body_begin(struct courier_body *b, struct courier *c, struct courier_job *job,
                         void (*ready)(void *context), void *context);
 void courier_body_release(struct courier_body *b);
+
+/*
+ * Lost with the vault: true, and it may be asked for again where it left off, which succeeds once a
+ * vault knows again what is on lease.
+ */
+bool courier_body_again(struct courier_body *b);
 
 /* A whole chunk, borrowed until the next call. */
 enum courier_body_result courier_body_next(struct courier_body *b, struct str *ret_octets);

@@ -110,10 +110,14 @@ static void fetch(void *context)
         enum courier_body_result result = courier_body_next(&n->body, &octets);
         if (result == BODY_WAIT)
             return;
-        if (result == BODY_PIECE)
+        if (result == BODY_PIECE) {
             courier_report_original(n->report, octets);
-        else
+        } else if (courier_body_again(&n->body)) {
+            timer_set(&n->timer, courier_now(n->courier).mono_ms + AGAIN_MS);
+            return;
+        } else {
             courier_report_original_lost(n->report);
+        }
     }
     if (n->planned)
         finish(n);
@@ -160,6 +164,16 @@ static void ask(void *context)
     n->call = ipc_recipient_call(n->mailroom, &in, on_planned, n);
     if (n->call == 0)
         wait_for_another(n);
+}
+
+/* The mailroom is asked again, or the vault. */
+static void go_on(void *context)
+{
+    struct courier_notice *n = context;
+    if (n->planned)
+        fetch(n);
+    else
+        ask(n);
 }
 
 static bool is_any_due(const struct courier_job *job)
@@ -220,7 +234,7 @@ bool courier_notice_take(struct courier *c, struct courier_job *job)
     if (n->next)
         n->next->at = &n->next;
     c->notices = n;
-    timer_init(&n->timer, courier_loop(c), ask, n);
+    timer_init(&n->timer, courier_loop(c), go_on, n);
     if (!report && status != STATUS_OK) {
         give_up(n);
         return true;
@@ -239,6 +253,15 @@ void courier_notice_mailroom(struct courier *c)
     for (struct courier_notice *n = c->notices, *next; n; n = next) {
         next = n->next;
         ask(n);
+    }
+}
+
+void courier_notice_vault(struct courier *c)
+{
+    for (struct courier_notice *n = c->notices, *next; n; n = next) {
+        next = n->next;
+        if (n->planned)
+            fetch(n);
     }
 }
 

@@ -28,6 +28,9 @@ void courier_notice_put_off(struct courier_job *job);
 /* A mailroom came: those that wait for one ask it. */
 void courier_notice_mailroom(struct courier *c);
 
+/* A vault knows what is on lease: originals that were lost with the last one are asked of it. */
+void courier_notice_vault(struct courier *c);
+
 /* At the end; the jobs are the queue's. */
 void courier_notice_free_all(struct courier *c);
 

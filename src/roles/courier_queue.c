@@ -96,6 +96,11 @@ static bool has_room(const struct courier_queue *q)
     return q->job_count < LIMIT_COURIER_JOBS && q->job_size < LIMIT_COURIER_JOBS_SIZE;
 }
 
+bool courier_queue_is_resumed(const struct courier *c)
+{
+    return c->queue->vault && c->queue->resumed;
+}
+
 bool courier_queue_is_empty(const struct courier *c)
 {
     const struct courier_queue *q = c->queue;
@@ -480,6 +485,7 @@ static void on_resume(void *context, enum status_code status, const struct ipc_r
         q->resumed = true;
         q->tell_ms = 0;
         look_for_all(q);
+        courier_notice_vault(q->courier);
         look_soon(q);
     } else if (status == STATUS_OK) {
         timer_set(&q->again_timer, courier_now(q->courier).mono_ms + AGAIN_MS);

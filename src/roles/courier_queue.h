@@ -19,6 +19,9 @@ void courier_queue_free(struct courier_queue *q);
 /* The vault came, or went. */
 void courier_queue_vault(struct courier *c, struct channel *vault);
 
+/* There is a vault, and it knows what is held. */
+bool courier_queue_is_resumed(const struct courier *c);
+
 /* The ipc_ready note. */
 void courier_on_queue_ready(void *context, struct channel *from,
                             const struct ipc_queue_ready_in *in);

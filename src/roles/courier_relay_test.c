@@ -13,6 +13,7 @@
 #include "base/testing.h"
 #include "io/socket.h"
 #include "io/stream.h"
+#include "proto/smtp/envelope.h"
 #include "roles/link.h"
 #include "store/ingest.h"
 
@@ -29,7 +30,7 @@ struct world {
     struct loop *loop;
     struct log log;
     struct role *courier;
-    struct link *warden, *vault;
+    struct link *warden, *vault, *mailroom;
     int ready;
 
     /* The next server. */
@@ -55,6 +56,9 @@ struct world {
     uint8_t arrival_state;
     struct body_writer *body;
     size_t pieces;
+    bool full;           /* RET=FULL */
+    size_t mute_at;      /* not 0: from so many pieces asked for on, none is answered */
+    size_t report_plain; /* octets of the report that came */
 };
 
 /* ---- The next server ------------------------------------------------------------------------- */
@@ -172,6 +176,7 @@ static void on_lease(void *context, struct channel *from, uint32_t id,
                           .trace_id = STR("trace"),
                           .sender = text_from(w->sender ? str_from_c(w->sender) : STR("")),
                           .size = body_writer_size(w->body),
+                          .envelope = {.ret = w->full ? SMTP_RET_FULL : SMTP_RET_UNSAID},
                           .prefix = STR("Received: by us\r\n"),
                           .recipients = rows,
                           .recipients_count = w->recipient_count,
@@ -202,6 +207,8 @@ static void on_chunks(void *context, struct channel *from, uint32_t id,
     assert_true(in->first < chunks);
     struct ipc_chunk chunk = chunk_of(&body[in->first]);
     w->pieces++;
+    if (w->mute_at > 0 && w->pieces >= w->mute_at)
+        return;
     ipc_outgoing_chunks_reply(
         from, id, &(struct ipc_outgoing_chunks_out){.chunks = &chunk, .chunks_count = 1});
 }
@@ -218,6 +225,8 @@ static void on_outcomes(void *context, struct channel *from, uint32_t id,
         str_to_c(text_peek(in->outcomes[i].words), w->words[row], sizeof w->words[row]);
         w->told++;
     }
+    for (size_t i = 0; i < in->reports_count; i++)
+        w->report_plain += in->reports[i].email.size;
     for (size_t i = 0; i < in->arrivals_count; i++) {
         assert_int_equal(in->arrivals[i].destination, DESTINATION);
         w->arrivals++;
@@ -252,6 +261,21 @@ static const struct ipc_handlers vault_handlers = {.lease = on_lease,
                                                    .outgoing_chunks = on_chunks,
                                                    .outcomes = on_outcomes_deaf,
                                                    .resume = on_resume};
+
+/* ---- The mailroom ----------------------------------------------------------------------------
+ */
+
+static void on_recipient(void *context, struct channel *from, uint32_t id,
+                         const struct ipc_recipient_in *in)
+{
+    (void)context;
+    struct ipc_target target = {.account = 3, .mailbox = 4};
+    target.delivered_to = text_peek(in->recipient);
+    ipc_recipient_reply(
+        from, id, &(struct ipc_recipient_out){.code = 250, .targets = &target, .targets_count = 1});
+}
+
+static const struct ipc_handlers mailroom_handlers = {.recipient = on_recipient};
 
 /* ---- The world
  * ----------------------------------------------------------------------------------- */
@@ -288,6 +312,15 @@ static void open_vault(struct world *w)
     assert_int_equal(socket_pair(fds), STATUS_OK);
     w->vault = open_link(w, fds[1], ROLE_VAULT, &vault_handlers);
     ipc_peer_note(link_channel(w->warden), &(struct ipc_peer_in){.role = ROLE_VAULT, .fd = fds[0]});
+}
+
+static void open_mailroom(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    w->mailroom = open_link(w, fds[1], ROLE_MAILROOM, &mailroom_handlers);
+    ipc_peer_note(link_channel(w->warden),
+                  &(struct ipc_peer_in){.role = ROLE_MAILROOM, .fd = fds[0]});
 }
 
 /* The next server as a route of so many addresses. */
@@ -337,6 +370,8 @@ static void close_world(struct world *w)
 {
     role_free(w->courier);
     link_close(w->vault);
+    if (w->mailroom)
+        link_close(w->mailroom);
     link_close(w->warden);
     for (size_t i = 0; i < w->session_count; i++) {
         if (w->sessions[i].open)
@@ -444,6 +479,32 @@ static void outcomes_are_told_until_somebody_keeps_them(void **state)
     close_world(&w);
 }
 
+static void an_original_that_is_lost_with_the_vault_is_asked_of_the_next(void **state)
+{
+    (void)state;
+    enum { LINES = 3000 };
+    static const char *const recipients[] = {"never@a.test"};
+    struct world w;
+    open_world(&w, recipients, 1);
+    write_body(&w, LINES);
+    w.sender = "sue@mail.test";
+    w.in_pieces = w.full = true;
+    w.mute_at = 3; /* one for the next server, one for the report, and then it hangs */
+    open_vault(&w);
+    open_mailroom(&w);
+    while (w.pieces < w.mute_at)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.told, 0);
+    link_close(w.vault);
+    w.mute_at = 0;
+    open_vault(&w);
+    run_until_told(&w, 1);
+    assert_int_equal(w.resumes, 2);
+    assert_int_equal(w.outcomes[0], 1);
+    assert_true(w.report_plain > body_writer_size(w.body));
+    close_world(&w);
+}
+
 static void a_server_that_nobody_reaches_is_left_alone(void **state)
 {
     (void)state;
@@ -531,6 +592,7 @@ int main(void)
         cmocka_unit_test(what_was_delivered_waits_for_nobodys_report),
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
+        cmocka_unit_test(an_original_that_is_lost_with_the_vault_is_asked_of_the_next),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
         cmocka_unit_test(a_search_for_a_server_ends_before_all_addresses_do),
         cmocka_unit_test(a_server_that_takes_no_first_message_is_left_alone),
