@@ -24,6 +24,8 @@ SIZES = (10, 3000, 3000, 20_000, 150_000)
 # From the next server's having a message until the commit: what a busy machine needs for that, and
 # for a vault that was killed just before to come back.
 WINDOW_S = 3
+# What a courier has written when it dies, the sink has a moment later.
+ON_ITS_WAY_S = 0.25
 
 POINTS = {
     "courier speaks to the next server": ("courier", "sendto"),
@@ -106,7 +108,7 @@ def check(world, messages, kills):
     twice = {r: times for r, times in delivered.items() if len(times) > 1}
     # How long before the next kill that loses results each of them was served first.
     windows = {r: min((end - times[0] for whom, begin, end in kills
-                       if whom in LOSES_RESULTS and end >= times[0]), default=None)
+                       if whom in LOSES_RESULTS and end >= times[0] - ON_ITS_WAY_S), default=None)
                for r, times in twice.items()}
     unexplained = {r: window for r, window in windows.items()
                    if window is None or window > WINDOW_S}
