@@ -225,22 +225,34 @@ static enum status_code trace_report(struct vault_batch *b, const struct ipc_rep
     return status;
 }
 
+/* Its row, where it is one that ended here just now and has had no report yet. */
+static struct lease *find_settled(struct vault_queue *q, const void *owner,
+                                  const struct ipc_outcome *outcome, struct str about)
+{
+    struct lease *l = vault_lease_find(q, outcome->recipient);
+    bool due =
+        l && l->settled && !l->reported && l->owner == owner && str_eq(lease_trace(l), about);
+    return due ? l : NULL;
+}
+
 /*
  * Is it about a row that ended here just now? A courier is no way to write into mailboxes: there is
- * one report at most for each row, in the order of the outcomes.
+ * one report at most for each row. They come in the order of the outcomes, mostly: so the search
+ * begins behind the last one's row, and goes all the way round.
  */
 static bool is_about_settled(struct vault_queue *q, const void *owner,
                              const struct ipc_outcomes_in *in, struct str about, size_t *at)
 {
-    for (size_t i = *at; i < in->outcomes_count; i++) {
-        struct lease *l = vault_lease_find(q, in->outcomes[i].recipient);
-        if (!l || !l->settled || l->reported || l->owner != owner || !str_eq(lease_trace(l), about))
+    for (size_t n = 0; n < in->outcomes_count; n++) {
+        size_t i = (*at + n) % in->outcomes_count;
+        struct lease *l = find_settled(q, owner, &in->outcomes[i], about);
+        if (!l)
             continue;
         l->reported = true;
         *at = i + 1;
         return true;
     }
-    return false; /* the row's end was told before; the reports behind it are still looked for */
+    return false;
 }
 
 /*
@@ -248,8 +260,9 @@ static bool is_about_settled(struct vault_queue *q, const void *owner,
  * to its commit was lost, is known by its trace. One whose recipient has gone is dropped, and said
  * so: there is nobody to tell.
  */
-static enum status_code take_report(struct vault_batch *b, void *owner, const struct ipc_report *r,
-                                    bool is_due)
+static enum status_code take_report(struct vault_batch *b, void *owner,
+                                    const struct ipc_outcomes_in *outcomes,
+                                    const struct ipc_report *r, size_t *at)
 {
     struct ipc_accept_result *results = NULL;
     bool known = false;
@@ -260,7 +273,8 @@ static enum status_code take_report(struct vault_batch *b, void *owner, const st
                                .recipients = &r->recipient,
                                .recipients_count = 1};
     enum status_code status = trace_known(b->writer.db, r->trace_id, &known);
-    if (status == STATUS_OK && !known && is_due) {
+    if (status == STATUS_OK && !known &&
+        is_about_settled(&b->queue, owner, outcomes, r->about, at)) {
         status = vault_accept_message(b, owner, &in, r->prefix, &results);
         if (!vault_is_failure(status))
             status =
@@ -327,10 +341,8 @@ static enum status_code take_all(struct vault_batch *b, void *owner,
 {
     enum status_code status = take_outcomes(b, owner, in);
     size_t at = 0;
-    for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++) {
-        const struct ipc_report *r = &in->reports[i];
-        status = take_report(b, owner, r, is_about_settled(&b->queue, owner, in, r->about, &at));
-    }
+    for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++)
+        status = take_report(b, owner, in, &in->reports[i], &at);
     for (size_t i = 0; status == STATUS_OK && i < in->arrivals_count; i++)
         status = take_arrival(b, owner, in->at_ms, &in->arrivals[i]);
     for (size_t i = 0; status == STATUS_OK && i < in->tls_count; i++)

@@ -109,6 +109,45 @@ static void a_report_behind_one_that_was_told_before_is_taken(void **state)
     body_writer_free(writer);
 }
 
+/*
+ * The first message's report was kept by a vault that died, another row of that message ends only
+ * now, behind the second message's: the report that is known must not lead past the second's.
+ */
+static void a_report_that_is_known_leads_past_no_other(void **state)
+{
+    struct queue_world *w = *state;
+    struct ipc_chunk chunk;
+    struct ipc_delivery delivery = {.account = w->alice, .mailbox = w->inbox};
+    char first[16], second[16];
+    queue_send_one(w, "carol@example.org", NULL);
+    memcpy(first, w->trace, sizeof first);
+    queue_send_one(w, "carol@example.org", NULL);
+    memcpy(second, w->trace, sizeof second);
+    struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    assert_int_equal(out.jobs_count, 2);
+    struct ipc_outcome o[] = {{.recipient = 999999, .outcome = 1},
+                              {.recipient = out.jobs[1].recipients[0].id, .outcome = 1},
+                              {.recipient = out.jobs[0].recipients[0].id, .outcome = 0}};
+    struct ipc_report reports[2] = {{.trace_id = str_from_c(first), /* which is known */
+                                     .about = str_from_c(first),
+                                     .at_ms = AT_MS,
+                                     .recipient = {.recipient = text_from(STR("alice@demo.test")),
+                                                   .deliveries = &delivery,
+                                                   .deliveries_count = 1}}};
+    struct body_writer *writer = queue_write_body(&reports[0].email, &chunk);
+    reports[1] = reports[0];
+    reports[1].trace_id = STR("REPORT2");
+    reports[1].about = str_from_c(second);
+    assert_int_equal(queue_tell(w, &(struct ipc_outcomes_in){.outcomes = o,
+                                                             .outcomes_count = 3,
+                                                             .reports = reports,
+                                                             .reports_count = 2}),
+                     STATUS_OK);
+    assert_true(queue_has_step(w, second, "report"));
+    assert_false(queue_has_step(w, first, "report"));
+    body_writer_free(writer);
+}
+
 /* What was said of the row is said again, and then happens. */
 static void a_row_moves_though_the_first_try_was_undone(void **state)
 {
@@ -318,6 +357,7 @@ int main(void)
         WITH_WORLD(a_report_is_in_the_mailbox_with_the_end_of_its_row_and_only_once),
         WITH_WORLD(a_row_gets_one_report_however_often_it_is_named),
         WITH_WORLD(a_report_behind_one_that_was_told_before_is_taken),
+        WITH_WORLD(a_report_that_is_known_leads_past_no_other),
         WITH_WORLD(a_row_moves_though_the_first_try_was_undone),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
