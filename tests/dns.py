@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 
 import peers
+import postern
 
 ORIGINS = ("test", "plain.test", "bogus.test")
 SIGNED = ("test", "bogus.test")
@@ -64,6 +65,8 @@ class Dns:
         """One that is free for UDP and TCP."""
         while True:
             port = random.randrange(24000, 32000)
+            if not postern.claim(port):
+                continue
             try:
                 for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
                     with socket.socket(socket.AF_INET, kind) as probe:

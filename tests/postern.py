@@ -6,6 +6,7 @@
 POSTERN names another binary than build/postern. Nothing here sleeps: starting waits for the line
 that says "ready", stopping waits for the end of the process.
 """
+import fcntl
 import os
 import random
 import selectors
@@ -14,6 +15,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,11 +42,29 @@ def is_free(port):
     return True
 
 
+CLAIMS = Path(tempfile.gettempdir()) / "postern-test-ports"
+claimed = []
+
+
+def claim(number):
+    """True where no other test process has the number; it is ours as long as this process lives."""
+    CLAIMS.mkdir(exist_ok=True)
+    file = open(CLAIMS / str(number), "w")  # pylint: disable=consider-using-with
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return False
+    claimed.append(file)
+    return True
+
+
 def free_base():
-    """A base port at which every service of the demo can listen, below the kernel's own range."""
+    """A base port at which every service of the demo can listen, below the kernel's own range. Test
+    files run side by side: each port is ours and nobody else's."""
     while True:
         base = random.randrange(11000, 23000)
-        if all(is_free(base + port) for port in PORTS.values()):
+        if all(claim(base + port) and is_free(base + port) for port in PORTS.values()):
             return base
 
 

@@ -42,6 +42,8 @@ def free_port():
     """One that is free on every loopback address, below the kernel's own range."""
     while True:
         port = random.randrange(23100, 32000)
+        if not postern.claim(port):
+            continue
         try:
             with socket.socket() as probe:
                 probe.bind(("0.0.0.0", port))

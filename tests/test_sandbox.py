@@ -124,8 +124,9 @@ def test_what_is_allowed_works_so_the_method_is_sound(server):
     store = str(server.data / "store" / "postern.db")
     secrets = str(server.data / "keeper" / "secrets.db")
     for role, path in (("mailroom", store), ("vault", store), ("keeper", secrets)):
-        result, _ = inside(server.pid_of(role), [("read", CALLS["openat"], -100, path, 0)])["read"]
-        assert result > 0, role
+        result, error = inside(server.pid_of(role),
+                               [("read", CALLS["openat"], -100, path, 0)])["read"]
+        assert result > 0, (role, error)
     result, _ = inside(server.pid_of("courier"),
                        [("socket", CALLS["socket"], AF_INET, SOCK_STREAM)])["socket"]
     assert result > 0
