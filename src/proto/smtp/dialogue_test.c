@@ -3,7 +3,6 @@
  * in two at every place. Then every reply code of every row of the command table must have been
  * given. tests/dialogues/README.md tells the format.
  */
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -718,18 +717,7 @@ static void run_file(const char *folder, const char *name)
 static void every_dialogue_holds_at_every_split(void **state)
 {
     (void)state;
-    char folder[4000];
-    dialogue_folder(folder, sizeof folder, "");
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    int files = 0;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (!str_ends(str_from_c(entry->d_name), STR(".dlg")))
-            continue;
-        run_file(folder, entry->d_name);
-        files++;
-    }
-    closedir(dir);
+    int files = dialogue_run_all("", run_file);
     print_message("%d dialogues, %zu runs\n", files, runs);
     assert_true(files > 0);
 }

@@ -1,5 +1,6 @@
 #include "proto/smtp/testing_dialogue.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -75,8 +76,21 @@ struct str dialogue_load(const char *folder, const char *name)
     return str_make(memory, size);
 }
 
-void dialogue_folder(char *path, size_t size, const char *name)
+int dialogue_run_all(const char *name, void (*run_file)(const char *folder, const char *file))
 {
+    char folder[4000];
     const char *root = getenv("POSTERN_SOURCE_ROOT");
-    snprintf(path, size, "%s/tests/dialogues/%s", root ? root : ".", name);
+    snprintf(folder, sizeof folder, "%s/tests/dialogues/%s", root ? root : ".", name);
+    DIR *dir = opendir(folder);
+    int files = 0;
+    if (!dir)
+        dialogue_give_up(folder, 0, "no such folder", (struct str){0});
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (!str_ends(str_from_c(entry->d_name), STR(".dlg")))
+            continue;
+        run_file(folder, entry->d_name);
+        files++;
+    }
+    closedir(dir);
+    return files;
 }

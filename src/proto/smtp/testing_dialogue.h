@@ -26,8 +26,11 @@ void dialogue_unescape(struct buf *out, struct str s);
 /* The file's text, to be freed. */
 struct str dialogue_load(const char *folder, const char *name);
 
-/* Fills `path` with the folder of that name in tests/dialogues; "" is that folder itself. */
-void dialogue_folder(char *path, size_t size, const char *name);
+/*
+ * Runs each dialogue in the folder of that name in tests/dialogues ("" is that folder itself), with
+ * the folder's path and the file's name; returns how many there were.
+ */
+int dialogue_run_all(const char *name, void (*run_file)(const char *folder, const char *file));
 
 _Noreturn void dialogue_give_up(const char *name, int line, const char *what, struct str word);
 
