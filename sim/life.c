@@ -2,13 +2,13 @@
  * The whole server in a world from a seed: clients that send and read over connections which break
  * anywhere, roles that die at any turn, a disk that fails and a clock that jumps; and after every
  * step a look whether all that was answered is there, once, and nothing else.
- *
- *   postern_world [SEED [STEPS]]     WORLD_LOG=1 shows the roles' own log
  */
+#include "sim/life.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/bug.h"
 #include "sim/post.h"
 #include "sim/reader.h"
 #include "sim/sender.h"
@@ -156,7 +156,6 @@ static void step(struct life *life)
 {
     struct world *w = &life->world;
     uint64_t chance = world_draw(w, 200);
-    w->step++;
     pass_time(life);
     if (chance < 8)
         kill_somebody(life);
@@ -223,31 +222,33 @@ static void finish(struct life *life)
                             life->post.copies[m][i]);
 }
 
-int main(int argc, char **argv)
+static void tell(const struct life *life)
 {
-    struct life *life = calloc(1, sizeof *life);
-    uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : (uint64_t)time(NULL);
-    uint64_t steps = argc > 2 ? strtoull(argv[2], NULL, 10) : 2000;
-    if (!life)
-        return 1;
-    world_open(&life->world, seed, getenv("WORLD_LOG") != NULL);
+    const struct world *w = &life->world;
+    const struct sink *s = &life->sink;
+    printf("world %llu: %llu steps, %u messages, %llu roles started again, %llu power cuts, "
+           "disk calls %llu\n",
+           (unsigned long long)w->seed, (unsigned long long)w->step, life->post.count,
+           (unsigned long long)w->restarts, (unsigned long long)w->power_cuts,
+           (unsigned long long)disk_calls());
+    printf("      elsewhere: %llu came, %llu of them again, %llu met a death, %llu reports\n",
+           (unsigned long long)s->all, (unsigned long long)s->again, (unsigned long long)s->caught,
+           (unsigned long long)s->reports);
+}
+
+static void begin(struct life *life, const struct life_plan *plan)
+{
+    world_open(&life->world, plan->seed, plan->chatty);
     life->post.world = &life->world;
     for (int i = 0; i < SENDERS; i++)
         sender_init(&life->senders[i], &life->post);
     for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
         reader_init(&life->readers[i], &life->post, i);
     sink_open(&life->sink, &life->post);
-    while (life->world.step < steps)
-        step(life);
-    finish(life);
-    printf("world %llu: %llu steps, %u messages, %llu roles started again, %llu power cuts, "
-           "disk calls %llu\n",
-           (unsigned long long)seed, (unsigned long long)steps, life->post.count,
-           (unsigned long long)life->world.restarts, (unsigned long long)life->world.power_cuts,
-           (unsigned long long)disk_calls());
-    printf("      elsewhere: %llu came, %llu of them again, %llu met a death, %llu reports\n",
-           (unsigned long long)life->sink.all, (unsigned long long)life->sink.again,
-           (unsigned long long)life->sink.caught, (unsigned long long)life->sink.reports);
+}
+
+static void end(struct life *life)
+{
     for (int i = 0; i < SENDERS; i++)
         sender_release(&life->senders[i]);
     for (int i = 0; i < WORLD_ACCOUNTS; i++)
@@ -255,5 +256,25 @@ int main(int argc, char **argv)
     sink_close(&life->sink);
     world_close(&life->world);
     free(life);
-    return 0;
+}
+
+void life_run(const struct life_plan *plan, struct life_record *record)
+{
+    struct life *life = calloc(1, sizeof *life);
+    invariant(life);
+    begin(life, plan);
+    for (uint64_t i = 1; i <= plan->steps; i++) {
+        record->step = i;
+        if (plan->left_out && plan->left_out[i])
+            continue;
+        world_begin_step(&life->world, i);
+        step(life);
+    }
+    record->step = plan->steps;
+    world_begin_step(&life->world, plan->steps + 1);
+    finish(life);
+    record->digest = disk_digest();
+    if (!plan->quiet)
+        tell(life);
+    end(life);
 }

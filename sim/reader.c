@@ -10,7 +10,7 @@
 #include "base/bug.h"
 
 /* Above this many messages somebody tidies up, down to half of it. */
-enum { SHOWN_MAX = 40, HEARD_MAX = 4 * 1024 * 1024, WAITS_MAX = 100, SLOW_WAITS_MAX = 4 };
+enum { SHOWN_MAX = 40, HEARD_MAX = 4 * 1024 * 1024, WAITS_MAX = 100 };
 
 void reader_init(struct reader *r, struct post *post, unsigned account)
 {
@@ -56,9 +56,9 @@ static bool hear_some(struct reader *r)
 
 /*
  * Until a line begins so, or so; false where the connection ended before. Whoever gives no answer
- * while nothing moves waits for a child of the keeper's, or for time to pass.
+ * while nothing moves waits for time to pass.
  */
-static bool hear(struct reader *r, const char *begin, const char *or_begin, bool slow)
+static bool hear(struct reader *r, const char *begin, const char *or_begin)
 {
     struct world *w = r->post->world;
     for (int waits = 0; waits < WAITS_MAX; waits++) {
@@ -70,10 +70,7 @@ static bool hear(struct reader *r, const char *begin, const char *or_begin, bool
             reader_drop(r);
             return false;
         }
-        if (slow && waits < SLOW_WAITS_MAX)
-            world_wait(w);
-        else
-            world_pass(w, 1000);
+        world_pass(w, 1000);
     }
     world_wrong(w, "no answer, but %.*s", STR_ARG(buf_str(&r->heard)));
 }
@@ -100,7 +97,7 @@ static void say(struct reader *r, const char *format, ...)
 static int ask(struct reader *r, const char *command)
 {
     say(r, "t %s\r\n", command);
-    if (!hear(r, "t OK", "t NO", strncmp(command, "LOGIN", 5) == 0))
+    if (!hear(r, "t OK", "t NO"))
         return -1;
     return has_line(&r->heard, "t OK");
 }
@@ -110,7 +107,7 @@ static bool log_in(struct reader *r)
     char words[64];
     r->fd = world_connect(r->post->world, WORLD_IMAP);
     buf_clear(&r->heard);
-    if (r->fd < 0 || !hear(r, "* OK", "* BYE", false))
+    if (r->fd < 0 || !hear(r, "* OK", "* BYE"))
         return false;
     snprintf(words, sizeof words, "LOGIN %s \"open sesame\"", world_names[r->account]);
     if (ask(r, words) == 1 && ask(r, "SELECT INBOX") == 1)
@@ -204,7 +201,7 @@ void reader_read(struct reader *r)
 static bool ask_pop(struct reader *r, const char *command)
 {
     say(r, "%s\r\n", command);
-    return hear(r, "+OK", "-ERR", strncmp(command, "PASS", 4) == 0) && has_line(&r->heard, "+OK");
+    return hear(r, "+OK", "-ERR") && has_line(&r->heard, "+OK");
 }
 
 static void pop(struct reader *r)
@@ -214,7 +211,7 @@ static void pop(struct reader *r)
     uint32_t shown = 0;
     snprintf(words, sizeof words, "USER %s", world_names[r->account]);
     buf_clear(&r->heard);
-    if (!hear(r, "+OK", "-ERR", false) || !ask_pop(r, words) || !ask_pop(r, "PASS open sesame") ||
+    if (!hear(r, "+OK", "-ERR") || !ask_pop(r, words) || !ask_pop(r, "PASS open sesame") ||
         !ask_pop(r, "STAT"))
         return;
     post_check(r->post, false);

@@ -53,6 +53,7 @@ static struct {
     bool dead;
     bool struck;
     uint64_t seed;
+    uint64_t digest;
 } disk;
 
 /* ---- Images ------------------------------------------------------------------------------------
@@ -96,6 +97,9 @@ static void note_change(struct disk_file *file, uint64_t offset, const void *dat
         bug("no memory for the simulated disk");
     change->offset = offset;
     change->len = len;
+    disk.digest = (disk.digest ^ offset ^ len) * 0x9E3779B97F4A7C15u;
+    for (size_t i = 0; data && i < len; i++)
+        disk.digest = (disk.digest ^ ((const uint8_t *)data)[i]) * 0x100000001B3u;
     if (data)
         memcpy(change->data, data, len);
     *file->changes_end = change;
@@ -548,6 +552,11 @@ void disk_set_fault(enum fault fault, uint64_t at)
 uint64_t disk_calls(void)
 {
     return disk.calls;
+}
+
+uint64_t disk_digest(void)
+{
+    return disk.digest;
 }
 
 bool disk_struck(void)

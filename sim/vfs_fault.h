@@ -35,6 +35,9 @@ void disk_set_fault(enum fault fault, uint64_t at);
 uint64_t disk_calls(void);
 bool disk_struck(void);
 
+/* Of all that was ever written, in its order: two lives with one digest did the same. */
+uint64_t disk_digest(void);
+
 /* From now on nothing reaches the medium: what comes before the two below. */
 void disk_die(void);
 

@@ -56,6 +56,23 @@ uint64_t world_draw(struct world *w, uint64_t below)
     return (w->state * 0x2545F4914F6CDD1Du >> 33) % below;
 }
 
+/* Each step draws by itself: leaving one out changes no other's. */
+void world_begin_step(struct world *w, uint64_t step)
+{
+    w->step = step;
+    w->state = (w->seed + 1) * 0x9E3779B97F4A7C15u ^ (step + 1) * 0xD1B54A32D192ED03u;
+    w->state |= w->state == 0;
+    for (int i = 0; i < 4; i++)
+        world_draw(w, 2);
+}
+
+static uint64_t pick(void *context, uint64_t below)
+{
+    return world_draw(context, below);
+}
+
+static void remove_folder(const struct world *w);
+
 void world_wrong(const struct world *w, const char *format, ...)
 {
     va_list args;
@@ -65,6 +82,7 @@ void world_wrong(const struct world *w, const char *format, ...)
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+    remove_folder(w);
     exit(1);
 }
 
@@ -127,24 +145,11 @@ static void introduce(struct world *w, enum world_role a, enum world_role b)
                   &(struct ipc_peer_in){.role = (uint8_t)plans[a]->self, .fd = fds[1]});
 }
 
-/*
- * The keeper's children begin with a copy of every descriptor here, and close it in their own time:
- * until then a peer of ours that is gone does not look gone. So they hold this pipe too.
- */
-static void await_children(const int held[2])
-{
-    char byte;
-    close(held[1]);
-    invariant(read(held[0], &byte, 1) == 0);
-    close(held[0]);
-}
-
 /* Any turns since then belong to the others too: the world does not wait for one of them. */
 static void start(struct world *w, enum world_role which)
 {
     struct world_child *c = &w->children[which];
-    int fds[2], held[2];
-    invariant(pipe2(held, O_CLOEXEC) == 0);
+    int fds[2];
     invariant(socket_pair(fds) == STATUS_OK);
     c->ready = false;
     log_init(&c->log, w->log_fd, plans[which]->self);
@@ -154,7 +159,6 @@ static void start(struct world *w, enum world_role which)
     ipc_config_note(link_channel(c->link), &(struct ipc_config_in){.text = str_from_c(w->config)});
     for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
         loop_turn(w->loop, false);
-    await_children(held);
     if (!runs(c))
         return;
     for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++)
@@ -198,23 +202,6 @@ void world_settle(struct world *w)
         w->restarts++;
         settle(w);
     }
-}
-
-static void lose_patience(evutil_socket_t fd, short events, void *arg)
-{
-    (void)fd;
-    (void)events;
-    (void)arg;
-}
-
-void world_wait(struct world *w)
-{
-    struct timeval patience = {.tv_sec = 2};
-    struct event *event = evtimer_new(loop_event_base(w->loop), lose_patience, NULL);
-    invariant(event && evtimer_add(event, &patience) == 0);
-    loop_turn(w->loop, true);
-    event_free(event);
-    world_settle(w);
 }
 
 void world_pass(struct world *w, int64_t ms)
@@ -343,17 +330,14 @@ static void find_inboxes(struct world *w)
     }
 }
 
+/* By a name that is the same each time: it is written down, in traces. */
 static void make_folder(struct world *w)
 {
-    static const char *const names[] = {"store", "keeper"};
-    char path[128];
-    snprintf(w->folder, sizeof w->folder, "/tmp/postern-world-XXXXXX");
-    if (!mkdtemp(w->folder))
+    snprintf(w->made_folder, sizeof w->made_folder, "/tmp/postern-world-XXXXXX");
+    if (!mkdtemp(w->made_folder) || chdir(w->made_folder) != 0 || mkdir("store", 0700) != 0 ||
+        mkdir("keeper", 0700) != 0)
         world_wrong(w, "no temporary folder");
-    for (size_t i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
-        mkdir(path, 0700);
-    }
+    snprintf(w->folder, sizeof w->folder, "/proc/self/cwd");
     snprintf(w->config, sizeof w->config,
              "hostname mail.sim.test\ndata %s\n"
              "listen mx 127.0.0.1:25 {\n    tls no\n}\nlisten lmtp 127.0.0.1:24 {\n    tls no\n}\n"
@@ -376,20 +360,21 @@ static void make_secrets(struct world *w)
     sqlite3_close(db);
 }
 
-static void remove_folder(struct world *w)
+static void remove_folder(const struct world *w)
 {
-    static const char *const names[] = {"store/postern.db",  "store/lock", "store",
-                                        "keeper/secrets.db", "keeper",     ""};
+    static const char *const names[] = {
+        "store/postern.db", "store/lock", "store", "keeper/secrets.db", "keeper", "sink", ""};
     char path[128];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        snprintf(path, sizeof path, "%s/%s", w->folder, names[i]);
+        snprintf(path, sizeof path, "%s/%s", w->made_folder, names[i]);
         remove(path);
     }
 }
 
 void world_open(struct world *w, uint64_t seed, bool chatty)
 {
-    *w = (struct world){.seed = seed, .state = seed * 0x9E3779B97F4A7C15u + 0x1234567};
+    *w = (struct world){.seed = seed};
+    world_begin_step(w, 0);
     w->clock = (struct now){.mono_ms = 1000000, .wall_ms = BEGIN_MS};
     world_seed_random(seed);
     disk_init();
@@ -397,6 +382,7 @@ void world_open(struct world *w, uint64_t seed, bool chatty)
     w->loop = loop_new();
     invariant(w->loop);
     loop_use_clock(w->loop, &w->clock);
+    loop_use_order(w->loop, pick, w);
     w->log_fd = chatty ? STDERR_FILENO : open("/dev/null", O_WRONLY | O_CLOEXEC);
     make_folder(w);
     make_secrets(w);

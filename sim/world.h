@@ -47,7 +47,7 @@ struct world {
     struct loop *loop;
     int log_fd;
     struct world_child children[WORLD_ROLES];
-    char folder[64];
+    char folder[64], made_folder[64];
     char config[1024];
     struct db *reader; /* NULL while the power is off */
     uint64_t accounts[WORLD_ACCOUNTS];
@@ -55,7 +55,10 @@ struct world {
     uint64_t restarts, power_cuts;
 };
 
-/* Less than `below`, from the seed. */
+/* What is drawn from here on follows from the seed and the step's number alone. */
+void world_begin_step(struct world *w, uint64_t step);
+
+/* Less than `below`. */
 uint64_t world_draw(struct world *w, uint64_t below);
 
 /* Says which seed and step, and ends the process. */
@@ -74,9 +77,6 @@ void world_turns(struct world *w, int count);
 
 /* Turns until nothing moves, with every role that can be started running again. */
 void world_settle(struct world *w);
-
-/* Waits for what is not on this loop, the keeper's children; not for ever. */
-void world_wait(struct world *w);
 
 /* Moves the clock. */
 void world_pass(struct world *w, int64_t ms);

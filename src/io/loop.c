@@ -13,6 +13,11 @@ struct loop {
     bool stopped;
     const struct now *clock; /* NULL: the system's */
     struct timer *timers;    /* with such a clock, those that are set */
+    bool ordered;            /* see loop_use_order */
+    loop_pick *pick;
+    void *pick_context;
+    uint64_t watch_count; /* ever */
+    struct watch *fired;  /* in this turn, and not called yet, as they were watched first */
     uint64_t calls;
 };
 
@@ -146,6 +151,62 @@ static void run_timers(struct loop *l)
     }
 }
 
+void loop_use_order(struct loop *l, loop_pick *pick, void *context)
+{
+    l->ordered = true;
+    l->pick = pick;
+    l->pick_context = context;
+}
+
+static void unqueue_fired(struct watch *w)
+{
+    if (!w->link)
+        return;
+    *w->link = w->next;
+    if (w->next)
+        w->next->link = w->link;
+    w->link = NULL;
+    w->fired = 0;
+}
+
+static void queue_fired(struct watch *w, unsigned what)
+{
+    struct watch **at = &w->loop->fired;
+    w->fired |= what;
+    if (w->link)
+        return;
+    while (*at && (*at)->number < w->number)
+        at = &(*at)->next;
+    w->next = *at;
+    w->link = at;
+    if (w->next)
+        w->next->link = &w->next;
+    *at = w;
+}
+
+static struct watch *pick_fired(const struct loop *l)
+{
+    uint64_t count = 0;
+    struct watch *w = l->fired;
+    for (struct watch *each = w; each; each = each->next)
+        count++;
+    for (uint64_t skip = l->pick && count > 1 ? l->pick(l->pick_context, count) : 0; skip > 0;
+         skip--)
+        w = w->next;
+    return w;
+}
+
+static void run_fired(struct loop *l)
+{
+    while (l->fired) {
+        struct watch *w = pick_fired(l);
+        unsigned what = w->fired;
+        unqueue_fired(w);
+        l->calls++;
+        w->ready(w->context, what);
+    }
+}
+
 bool loop_turn(struct loop *l, bool wait)
 {
     uint64_t before = l->calls;
@@ -154,6 +215,7 @@ bool loop_turn(struct loop *l, bool wait)
     if (!wait || !hooks_empty(l) || l->stopped)
         flags |= EVLOOP_NONBLOCK;
     invariant(event_base_loop(l->base, flags) >= 0);
+    run_fired(l);
     if (l->clock)
         run_timers(l);
     run_hooks(l);
@@ -183,13 +245,18 @@ static void watch_fired(evutil_socket_t fd, short events, void *arg)
         what |= WATCH_READ;
     if ((events & EV_WRITE) != 0)
         what |= WATCH_WRITE;
+    if (w->loop->ordered) {
+        queue_fired(w, what);
+        return;
+    }
     w->loop->calls++;
     w->ready(w->context, what);
 }
 
 void watch_init(struct watch *w, struct loop *l, int fd, watch_ready *ready, void *context)
 {
-    *w = (struct watch){.loop = l, .ready = ready, .context = context, .fd = fd};
+    *w = (struct watch){
+        .loop = l, .ready = ready, .context = context, .fd = fd, .number = ++l->watch_count};
 }
 
 void watch_set(struct watch *w, unsigned interest)
@@ -199,6 +266,9 @@ void watch_set(struct watch *w, unsigned interest)
     if (w->interest != 0)
         event_del(&w->event);
     w->interest = interest;
+    w->fired &= interest;
+    if (w->fired == 0)
+        unqueue_fired(w);
     if (interest == 0)
         return;
     short events = EV_PERSIST;

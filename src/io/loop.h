@@ -45,6 +45,14 @@ int64_t loop_clock_us(const struct loop *l);
  */
 void loop_use_clock(struct loop *l, const struct now *clock);
 
+/*
+ * For simulation: from now on descriptors that are ready in one turn are called in an order of the
+ * owner's, not of the kernel's: pick says which of so many comes next, each as often as it is
+ * asked. Before anything is watched. NULL: in the order in which they began to be watched.
+ */
+typedef uint64_t loop_pick(void *context, uint64_t below);
+void loop_use_order(struct loop *l, loop_pick *pick, void *context);
+
 /* For a library that brings its own events (libunbound). */
 struct event_base *loop_event_base(struct loop *l);
 
@@ -62,6 +70,9 @@ struct watch {
     void *context;
     int fd;
     unsigned interest;
+    unsigned fired;             /* what it will be called for in this turn */
+    uint64_t number;            /* on a loop with an order of its own */
+    struct watch *next, **link; /* there, while it waits to be called */
 };
 
 /* Embedded in its owner; watches nothing yet. Does not own fd. */

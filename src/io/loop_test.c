@@ -146,6 +146,98 @@ static void timers_follow_a_clock_of_the_owners(void **state)
     loop_free(s.loop);
 }
 
+/* ---- An order of the owner's ---------------------------------------------------------------- */
+
+enum { MANY = 4 };
+
+struct many {
+    struct loop *loop;
+    struct one {
+        struct many *all;
+        struct watch watch;
+        char letter;
+        int fds[2];
+    } list[MANY];
+    char letters[20];
+    uint64_t picks; /* asked for */
+    char stops;     /* that one stops the one before it */
+};
+
+static void on_one(void *context, unsigned what)
+{
+    struct one *o = context;
+    char c;
+    (void)what;
+    assert_int_equal(read(o->fds[0], &c, 1), 1);
+    o->all->letters[strlen(o->all->letters)] = o->letter;
+    if (o->letter == o->all->stops)
+        watch_set(&o[-1].watch, 0);
+}
+
+static uint64_t pick_last(void *context, uint64_t below)
+{
+    struct many *m = context;
+    m->picks++;
+    return below - 1;
+}
+
+/* Watched from a to d; ready from d to a. */
+static void open_many(struct many *m, loop_pick *pick)
+{
+    *m = (struct many){.loop = loop_new()};
+    loop_use_order(m->loop, pick, m);
+    for (int i = 0; i < MANY; i++) {
+        m->list[i].all = m;
+        m->list[i].letter = (char)('a' + i);
+        assert_int_equal(pipe(m->list[i].fds), 0);
+        watch_init(&m->list[i].watch, m->loop, m->list[i].fds[0], on_one, &m->list[i]);
+        watch_set(&m->list[i].watch, WATCH_READ);
+    }
+    for (int i = MANY - 1; i >= 0; i--)
+        assert_int_equal(write(m->list[i].fds[1], "x", 1), 1);
+}
+
+static void close_many(struct many *m)
+{
+    for (int i = 0; i < MANY; i++) {
+        watch_set(&m->list[i].watch, 0);
+        close(m->list[i].fds[0]);
+        close(m->list[i].fds[1]);
+    }
+    loop_free(m->loop);
+}
+
+static void what_is_ready_is_called_in_the_owners_order(void **state)
+{
+    (void)state;
+    struct many m;
+    open_many(&m, NULL);
+    assert_true(loop_turn(m.loop, true));
+    assert_string_equal(m.letters, "abcd");
+    assert_false(loop_turn(m.loop, false));
+    close_many(&m);
+    open_many(&m, pick_last);
+    assert_true(loop_turn(m.loop, true));
+    assert_string_equal(m.letters, "dcba");
+    assert_int_equal(m.picks, MANY - 1);
+    close_many(&m);
+}
+
+static void who_is_stopped_by_another_is_not_called_in_any_order(void **state)
+{
+    (void)state;
+    struct many m;
+    open_many(&m, pick_last);
+    m.stops = 'c';
+    assert_true(loop_turn(m.loop, true));
+    assert_string_equal(m.letters, "dca");
+    assert_false(loop_turn(m.loop, false));
+    watch_set(&m.list[1].watch, WATCH_READ);
+    assert_true(loop_turn(m.loop, true));
+    assert_string_equal(m.letters, "dcab");
+    close_many(&m);
+}
+
 static void signals_arrive_in_the_loop(void **state)
 {
     (void)state;
@@ -166,6 +258,8 @@ int main(void)
         cmocka_unit_test(hooks_run_once_at_the_end_of_the_turn),
         cmocka_unit_test(timers_expire_in_order_and_can_be_put_off_and_stopped),
         cmocka_unit_test(timers_follow_a_clock_of_the_owners),
+        cmocka_unit_test(what_is_ready_is_called_in_the_owners_order),
+        cmocka_unit_test(who_is_stopped_by_another_is_not_called_in_any_order),
         cmocka_unit_test(signals_arrive_in_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
