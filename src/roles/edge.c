@@ -82,11 +82,17 @@ static void on_pause_over(void *context)
         watch_set(&l->watch, WATCH_READ);
 }
 
+/* Of several edges the one that has least to do takes the next: so none takes all that wait. */
+static unsigned accepts_of_a_turn(const struct edge *edge)
+{
+    return edge->settings->config.processes[ROLE_EDGE] > 1 ? 1 : ACCEPTS_PER_TURN;
+}
+
 static void on_connection(void *context, unsigned what)
 {
     struct edge_listener *l = context;
     (void)what;
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+    for (unsigned left = accepts_of_a_turn(l->edge); left > 0; left--) {
         struct socket_address peer;
         int fd;
         enum status_code status =

@@ -114,6 +114,40 @@ static void a_large_message_given_up_is_taken_back(void **state)
 /* ---- STARTTLS ------------------------------------------------------------------------------ */
 
 /* Gives the edge a certificate whose key it holds itself. */
+/* Connects as many clients as there is room for in `ret_fds` to a listener that the edge is given. */
+static void crowd(struct world *w, int *ret_fds, size_t count)
+{
+    struct socket_address a;
+    int listener;
+    assert_true(socket_address_parse(STR("127.0.0.1"), 0, &a));
+    assert_int_equal(socket_listen(&a, &listener, NULL), STATUS_OK);
+    assert_true(socket_local_address(listener, &a));
+    for (size_t i = 0; i < count; i++) {
+        ret_fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(ret_fds[i], &a.any, a.len), 0);
+    }
+    edge_plan.listener(w->edge, MX, listener);
+}
+
+static void of_several_edges_none_takes_all_that_wait(void **state)
+{
+    (void)state;
+    struct world w;
+    int fds[10];
+    world_open(&w);
+    w.edge->settings->config.processes[ROLE_EDGE] = 2;
+    crowd(&w, fds, 10);
+    world_turns(&w, 2);
+    assert_in_range(w.edge->connection_count, 1, 2);
+    w.edge->settings->config.processes[ROLE_EDGE] = 1;
+    world_turns(&w, 1);
+    assert_int_equal(w.edge->connection_count, 10);
+    for (size_t i = 0; i < 10; i++)
+        close(fds[i]);
+    assert_int_equal(world_connections_after_turns(&w), 0);
+    world_close(&w);
+}
+
 static void give_certificate(struct edge *edge)
 {
     EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -173,6 +207,7 @@ int main(void)
         cmocka_unit_test(an_answer_for_a_connection_that_ends_in_this_turn_is_void),
         cmocka_unit_test(a_client_that_vanishes_during_the_commit_leaves_nothing_behind),
         cmocka_unit_test(a_large_message_given_up_is_taken_back),
+        cmocka_unit_test(of_several_edges_none_takes_all_that_wait),
         cmocka_unit_test(clear_text_behind_starttls_is_never_obeyed),
     };
     signal(SIGPIPE, SIG_IGN); /* as every role does */
