@@ -11,6 +11,7 @@
 #include "cli/cli.h"
 #include "cli/sendmail_message.h"
 #include "codec/conf.h"
+#include "codec/utf8.h"
 #include "io/files.h"
 #include "io/loop.h"
 #include "io/socket.h"
@@ -300,14 +301,6 @@ static struct now now_of(struct delivery *d)
     return loop_now(d->loop);
 }
 
-static bool is_ascii(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] & 0x80)
-            return false;
-    return true;
-}
-
 static bool describe(struct delivery *d)
 {
     struct sendmail *m = d->mail;
@@ -322,8 +315,8 @@ static bool describe(struct delivery *d)
     d->message = (struct smtp_client_message){
         .reverse_path = m->reverse_path,
         .size = d->body.len,
-        .body = is_ascii(d->body) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
-        .utf8 = !is_ascii(buf_str(&m->recipients)) || !is_ascii(m->reverse_path),
+        .body = utf8_is_ascii(d->body) ? SMTP_BODY_7BIT : SMTP_BODY_8BITMIME,
+        .utf8 = !utf8_is_ascii(buf_str(&m->recipients)) || !utf8_is_ascii(m->reverse_path),
         .envid = m->envid,
         .ret = m->ret,
         .recipients = list,

@@ -59,10 +59,16 @@ bool utf8_next(struct str *rest, uint32_t *ret_char)
 
 size_t utf8_ascii_len(struct str s)
 {
+    const uint64_t high = UINT64_C(0x8080808080808080);
     size_t i = 0;
+    for (uint64_t four[4]; i + sizeof four <= s.len; i += sizeof four) {
+        memcpy(four, s.ptr + i, sizeof four);
+        if ((four[0] | four[1] | four[2] | four[3]) & high)
+            break;
+    }
     for (uint64_t word; i + sizeof word <= s.len; i += sizeof word) {
         memcpy(&word, s.ptr + i, sizeof word);
-        if (word & UINT64_C(0x8080808080808080))
+        if (word & high)
             break;
     }
     while (i < s.len && (uint8_t)s.ptr[i] < 0x80)

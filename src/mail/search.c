@@ -17,20 +17,6 @@ enum {
 
 /* ---- folding ---- */
 
-static bool is_ascii(struct str s)
-{
-    uint64_t high = 0;
-    size_t i = 0;
-    for (; i + 8 <= s.len; i += 8) {
-        uint64_t word;
-        memcpy(&word, s.ptr + i, sizeof word);
-        high |= word;
-    }
-    for (; i < s.len; i++)
-        high |= (uint64_t)(unsigned char)s.ptr[i] << 56 | (unsigned char)s.ptr[i];
-    return (high & 0x8080808080808080u) == 0;
-}
-
 /* What an ASCII byte counts as: 33 controls and the space, then the visible ones, then DEL. */
 static const char folded_ascii[] = "                                 "
                                    "!\"#$%&'()*+,-./0123456789:;<=>?"
@@ -98,7 +84,7 @@ static void put_folded(struct search_folder *f, struct str s, struct buf *out)
 /* For text that begins and ends where it may be cut. */
 static void fold_whole(struct search_folder *f, struct str s, struct buf *out)
 {
-    if (is_ascii(s)) {
+    if (utf8_is_ascii(s)) {
         put_folded(f, s, out);
         return;
     }
@@ -134,14 +120,6 @@ static void grow_run(struct search_folder *f, struct str s, struct buf *out)
     }
 }
 
-static size_t ascii_len(struct str s)
-{
-    size_t len = 0;
-    while (len < s.len && (unsigned char)s.ptr[len] < 0x80)
-        len++;
-    return len;
-}
-
 static size_t high_len(struct str s)
 {
     size_t len = 0;
@@ -154,15 +132,15 @@ static size_t high_len(struct str s)
 static size_t quick_len(struct str s)
 {
     size_t cut = 0;
-    if (is_ascii(s))
+    if (utf8_is_ascii(s))
         return s.len - 1;
-    for (size_t at = ascii_len(s); at < s.len;) {
+    for (size_t at = utf8_ascii_len(s); at < s.len;) {
         size_t high = high_len(str_skip(s, at));
         if (high >= SEARCH_RUN_MAX / 2)
             return 0;
         cut = at > 0 ? at - 1 : 0;
         at += high;
-        at += ascii_len(str_skip(s, at));
+        at += utf8_ascii_len(str_skip(s, at));
     }
     return (unsigned char)s.ptr[s.len - 1] < 0x80 ? s.len - 1 : cut;
 }
@@ -179,7 +157,7 @@ static void fold_piece(struct search_folder *f, struct str piece, struct buf *ou
         flush_run(f, out);
         size_t quick = quick_len(piece);
         if (quick == 0)
-            quick = ascii_len(piece) - 1;
+            quick = utf8_ascii_len(piece) - 1;
         fold_whole(f, str_sub(piece, 0, quick), out);
         f->run[0] = piece.ptr[quick];
         f->run_len = 1;

@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/bug.h"
 #include "base/limits.h"
+#include "codec/utf8.h"
 #include "mail/address.h"
 #include "mail/ingest.h"
 #include "policy/route.h"
@@ -408,20 +409,12 @@ static bool head_is_complete(struct str head)
     return str_starts(head, STR("\r\n")) || str_find(head, STR("\r\n\r\n")) >= 0;
 }
 
-static bool has_eight_bit(struct str octets)
-{
-    char all = 0;
-    for (size_t i = 0; i < octets.len; i++)
-        all |= octets.ptr[i];
-    return all & 0x80;
-}
-
 void edge_message_write(struct edge_message *m, struct str octets)
 {
     if (!need_parts(m))
         return;
     /* The next server is told what is true, not what our client said (RFC 6152 §3). */
-    if (m->envelope.body == SMTP_BODY_7BIT && has_eight_bit(octets))
+    if (m->envelope.body == SMTP_BODY_7BIT && !utf8_is_ascii(octets))
         m->envelope.body = SMTP_BODY_8BITMIME;
     if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1) {
         lose(m);

@@ -1,6 +1,7 @@
 /* What stands behind the path of MAIL and RCPT, a table row for each parameter. */
 
 #include "codec/date.h"
+#include "codec/utf8.h"
 #include "proto/smtp/params.h"
 #include "proto/smtp/server_state.h"
 
@@ -310,14 +311,6 @@ static bool is_atom(struct str s)
     return s.len > 0;
 }
 
-static bool is_ascii(struct str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (s.ptr[i] & 0x80)
-            return false;
-    return true;
-}
-
 /*
  * RFC 3461 §4.2, up to 500 characters with the keyword:
  *
@@ -334,7 +327,7 @@ static bool take_orcpt(struct smtp_server *s, const struct smtp_param *param, st
     if (!param->has_value || param->keyword.len + 1 + param->value.len > PARAMETER_SIZE_MAX ||
         !str_split(&address, ';', &type) || str_empty(address) || !is_atom(type))
         return false;
-    if (!is_ascii(address)) {
+    if (!utf8_is_ascii(address)) {
         s->event.recipient.orcpt = text_from(param->value);
         return s->transaction.utf8 && str_eq_nocase(type, STR("utf-8"));
     }
