@@ -100,6 +100,13 @@
 /* A TLS handshake, or a PROXY header, that does not end: close. */
 #define LIMIT_HANDSHAKE_MS (30 * 1000)
 
+/*
+ * Messages of one connection that are TLS's own (handshake, alerts, new keys): each of them costs
+ * us about as much as the peer, who would keep us from serving others with nothing else. The
+ * connection is over.
+ */
+#define LIMIT_TLS_MESSAGES 1000
+
 /* The name of a client's address, asked of servers that strangers chose: then it has none. */
 #define LIMIT_REVERSE_NAME_MS 5000
 
@@ -140,7 +147,7 @@
 /* MTA-STS policies that a courier remembers; more are asked of the vault again. */
 #define LIMIT_STS_POLICIES 10000
 
-/* An MTA-STS policy: its size, and how long its fetching may take (RFC 8461 §3.2, §3.3). */
+/* An MTA-STS policy: its size (and of the response's header), and how long its fetching may take (RFC 8461 §3.2, §3.3). */
 #define LIMIT_FETCH_SIZE (64 * 1024)
 #define LIMIT_FETCH_MS   (60 * 1000)
 

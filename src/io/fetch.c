@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/bug.h"
 #include "base/limits.h"
+#include "io/tls_client.h"
 
 enum { URL_SIZE = 1024, TYPE_SIZE = 256 };
 
@@ -24,6 +25,7 @@ struct fetch {
     struct fetcher *fetcher;
     CURL *easy;
     struct curl_slist *resolved;
+    size_t head_size;
     struct buf body;
     char error[CURL_ERROR_SIZE];
     fetch_done *done;
@@ -66,6 +68,20 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *context)
     return buf_append(&fetch->body, ptr, size * count) ? size * count : 0;
 }
 
+/* Header fields, those of trailers and interim responses too; libcurl keeps them all. */
+static size_t on_field(char *ptr, size_t size, size_t count, void *context)
+{
+    struct fetch *fetch = context;
+    (void)ptr;
+    fetch->head_size += size * count;
+    return fetch->head_size <= LIMIT_FETCH_SIZE ? size * count : 0;
+}
+
+static bool is_too_big(const struct fetch *fetch)
+{
+    return fetch->body.failed || fetch->head_size > LIMIT_FETCH_SIZE;
+}
+
 static enum status_code status_of(const struct fetch *fetch, CURLcode code)
 {
     switch (code) {
@@ -77,7 +93,7 @@ static enum status_code status_of(const struct fetch *fetch, CURLcode code)
         return STATUS_DENIED;
     case CURLE_WRITE_ERROR:
     case CURLE_FILESIZE_EXCEEDED:
-        return fetch->body.failed || code == CURLE_FILESIZE_EXCEEDED ? STATUS_TOO_BIG : STATUS_IO;
+        return is_too_big(fetch) || code == CURLE_FILESIZE_EXCEEDED ? STATUS_TOO_BIG : STATUS_IO;
     default:
         return STATUS_IO;
     }
@@ -277,6 +293,12 @@ static bool set_url(struct fetch *fetch, const struct fetch_request *r)
     return ok;
 }
 
+static CURLcode on_context(CURL *easy, void *context, void *unused)
+{
+    (void)easy, (void)unused;
+    return tls_client_bound(context) ? CURLE_OK : CURLE_SSL_CIPHER;
+}
+
 #define SET(option, value) (curl_easy_setopt(fetch->easy, (option), (value)) == CURLE_OK)
 
 static bool set_options(struct fetch *fetch)
@@ -285,6 +307,8 @@ static bool set_options(struct fetch *fetch)
     struct curl_blob bundle = {.data = authorities->ptr, .len = authorities->len};
     return SET(CURLOPT_PRIVATE, fetch) && SET(CURLOPT_ERRORBUFFER, fetch->error) &&
            SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, fetch) &&
+           SET(CURLOPT_HEADERFUNCTION, on_field) && SET(CURLOPT_HEADERDATA, fetch) &&
+           SET(CURLOPT_SSL_CTX_FUNCTION, on_context) &&
            SET(CURLOPT_PROTOCOLS_STR, "https") && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
            SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_PROXY, "") &&
            SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) && SET(CURLOPT_CAINFO, NULL) &&

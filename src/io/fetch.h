@@ -12,7 +12,7 @@
 
 /*
  * GET over HTTPS (libcurl on the loop), for small files of strangers: at most LIMIT_FETCH_SIZE,
- * within LIMIT_FETCH_MS, no redirects, no proxies, no cookies. The caller has resolved the name.
+ * and as much of header fields, within LIMIT_FETCH_MS, no redirects, no proxies, no cookies. The caller has resolved the name.
  * All that comes from files is read before the sandbox closes.
  */
 struct fetcher;

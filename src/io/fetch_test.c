@@ -184,6 +184,20 @@ static void too_much_is_refused_also_where_its_length_is_not_said(void **state)
     close_world(&w);
 }
 
+static void header_fields_without_end_are_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w, "mta-sts.test");
+    buf_append_str(&w.response, STR("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"));
+    for (int i = 0; w.response.len <= LIMIT_FETCH_SIZE; i++)
+        buf_printf(&w.response, "X-%d: and another thing\r\n", i);
+    buf_append_str(&w.response, STR("\r\nversion: STSv1\n"));
+    get(&w);
+    assert_int_equal(w.status, STATUS_TOO_BIG);
+    close_world(&w);
+}
+
 static void what_is_cancelled_tells_nothing(void **state)
 {
     (void)state;
@@ -204,6 +218,7 @@ int main(void)
         cmocka_unit_test(redirects_are_not_followed),
         cmocka_unit_test(a_certificate_of_another_name_is_refused),
         cmocka_unit_test(too_much_is_refused_also_where_its_length_is_not_said),
+        cmocka_unit_test(header_fields_without_end_are_refused),
         cmocka_unit_test(what_is_cancelled_tells_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -112,14 +112,36 @@ void stream_close(struct stream *s)
     buf_release(&s->unread);
 }
 
+/* OpenSSL's msg_callback: messages that came, which are not records' heads or data. */
+static void count_words(int is_sent, int version, int type, const void *bytes, size_t len, SSL *ssl,
+                        void *context)
+{
+    struct stream *s = context;
+    (void)version, (void)bytes, (void)len, (void)ssl;
+    if (!is_sent && (type == SSL3_RT_HANDSHAKE || type == SSL3_RT_ALERT))
+        s->tls_words++;
+}
+
+/* OpenSSL comes back after each message that is no data, and there may be more behind it. */
+static enum stream_result read_tls(struct stream *s, char *at, size_t max, size_t *ret_len)
+{
+    while (s->tls_words <= LIMIT_TLS_MESSAGES) {
+        unsigned before = s->tls_words;
+        ERR_clear_error();
+        int ret = SSL_read_ex(s->ssl, at, max, ret_len);
+        if (ret == 1)
+            return STREAM_OK;
+        if (s->tls_words == before || SSL_get_error(s->ssl, ret) != SSL_ERROR_WANT_READ)
+            return ssl_result(s, ret);
+    }
+    return broken(s);
+}
+
 /* From the socket, or from under TLS, into the scratch buffer: from `at` on, up to `max`. */
 static enum stream_result read_some(struct stream *s, size_t at, size_t max, size_t *ret_len)
 {
-    if (s->ssl) {
-        ERR_clear_error();
-        int ret = SSL_read_ex(s->ssl, scratch + at, max - at, ret_len);
-        return ret == 1 ? STREAM_OK : ssl_result(s, ret);
-    }
+    if (s->ssl)
+        return read_tls(s, scratch + at, max - at, ret_len);
     if (s->drained)
         return STREAM_BLOCKED;
     ssize_t n;
@@ -232,6 +254,8 @@ static bool begin_tls(struct stream *s, SSL *ssl)
     s->ssl = ssl;
     if (!s->ssl)
         return false;
+    SSL_set_msg_callback(ssl, count_words);
+    SSL_set_msg_callback_arg(ssl, s);
     s->handshaking = true;
     update_watch(s);
     return true;

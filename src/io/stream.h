@@ -35,6 +35,7 @@ struct stream {
     bool drained;       /* the last read took all there was: no use asking before `ready` */
     bool write_blocked; /* the owner has something to write */
     bool ssl_wants_write;
+    unsigned tls_words; /* messages of TLS that were no data */
     struct buf unread;
     void (*ready)(void *context);
     void *context;

@@ -10,6 +10,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "io/random.h"
 #include "io/socket.h"
@@ -293,6 +294,56 @@ static void old_versions_and_key_exchange_without_forward_secrecy_are_refused(vo
     }
 }
 
+static void key_exchange_that_costs_us_more_than_the_client_is_refused(void **state)
+{
+    (void)state;
+    static const char *const groups[] = {"ffdhe2048", "ffdhe8192"};
+    for (int i = 0; i < 3; i++) {
+        struct world w;
+        open_world(&w);
+        secure(&w, "first.example");
+        if (i < 2)
+            assert_int_equal(SSL_set1_groups_list(w.client, groups[i]), 1);
+        else
+            SSL_set_max_proto_version(w.client, TLS1_2_VERSION);
+        SSL_set_cipher_list(w.client, "DHE");
+        assert_false(shake_hands(&w));
+        close_world(&w);
+    }
+}
+
+/* Sends as many messages that are no data as go into the socket; false where the stream is over. */
+static bool send_new_keys(struct world *w)
+{
+    for (int i = 0; i < LIMIT_TLS_MESSAGES; i++) {
+        SSL_key_update(w->client, SSL_KEY_UPDATE_NOT_REQUESTED);
+        if (SSL_do_handshake(w->client) != 1)
+            return SSL_get_error(w->client, -1) == SSL_ERROR_WANT_WRITE;
+    }
+    return true;
+}
+
+static void a_peer_that_only_makes_new_keys_is_left(void **state)
+{
+    (void)state;
+    struct world w;
+    struct str bytes;
+    enum stream_result result = STREAM_BLOCKED;
+    open_world(&w);
+    secure(&w, "first.example");
+    assert_true(shake_hands(&w));
+    socket_set_blocking(w.peer, false);
+    SSL_key_update(w.client, SSL_KEY_UPDATE_NOT_REQUESTED);
+    assert_int_equal(SSL_write(w.client, "hello", 5), 5);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
+    assert_true(str_eq(bytes, STR("hello")));
+    for (int i = 0; result == STREAM_BLOCKED && i < 10; i++)
+        if (send_new_keys(&w))
+            result = stream_read(&w.stream, &bytes);
+    assert_int_equal(result, STREAM_BROKEN);
+    close_world(&w);
+}
+
 static void bytes_in_clear_behind_starttls_are_dropped(void **state)
 {
     (void)state;
@@ -414,6 +465,8 @@ int main(void)
         cmocka_unit_test(tls_serves_the_certificate_of_the_name_asked_for),
         cmocka_unit_test(both_ends_agree_on_the_channel_bindings),
         cmocka_unit_test(old_versions_and_key_exchange_without_forward_secrecy_are_refused),
+        cmocka_unit_test(key_exchange_that_costs_us_more_than_the_client_is_refused),
+        cmocka_unit_test(a_peer_that_only_makes_new_keys_is_left),
         cmocka_unit_test(bytes_in_clear_behind_starttls_are_dropped),
         cmocka_unit_test(a_peer_that_goes_in_the_handshake_is_gone),
         cmocka_unit_test(sessions_resume_by_tickets_while_their_key_is_known),

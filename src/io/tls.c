@@ -14,7 +14,13 @@
 enum { KEY_NAME_SIZE = 16, SECRET_SIZE = 32 };
 
 /* Ephemeral key exchange and authenticated encryption only (RFC 9325 §4.2). */
-#define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!PSK:!SRP"
+#define CIPHERS_TLS12 "ECDHE+AESGCM:ECDHE+CHACHA20:!aNULL:!PSK:!SRP"
+
+/*
+ * Elliptic curves only: with finite fields a client that computes nothing itself makes us compute
+ * for 0.1 s a handshake (ffdhe8192; CVE-2002-20001).
+ */
+#define GROUPS "X25519:P-256:P-384:P-521"
 
 struct ticket_key {
     unsigned char name[KEY_NAME_SIZE];
@@ -243,8 +249,8 @@ static SSL_CTX *make_context(struct tls_server *t)
                                  SSL_OP_PRIORITIZE_CHACHA);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_clear_mode(ctx, SSL_MODE_AUTO_RETRY); /* the stream counts what is no data */
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_dh_auto(ctx, 1);
     SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_session_id_context(ctx, session_context, sizeof session_context - 1);
     SSL_CTX_set_tlsext_servername_callback(ctx, choose_certificate);
@@ -266,7 +272,8 @@ enum status_code tls_server_add(struct tls_server *t, struct str chain_pem, EVP_
         return STATUS_NO_MEMORY;
     X509 *leaf;
     enum status_code status = STATUS_OK;
-    if (SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1)
+    if (SSL_CTX_set_cipher_list(ctx, CIPHERS_TLS12) != 1 ||
+        SSL_CTX_set1_groups_list(ctx, GROUPS) != 1)
         status = fail_with(diag, "ciphers");
     if (status == STATUS_OK)
         status = load_chain(ctx, chain_pem, &leaf, diag);

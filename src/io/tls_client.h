@@ -29,6 +29,12 @@ void tls_client_free(struct tls_client *t);
 enum status_code tls_client_trust(struct tls_client *t, struct str bundle_pem,
                                   struct diag *diag) MUST_USE;
 
+/*
+ * For a context whose handshakes libcurl makes: what a stranger's server can make us compute has
+ * the same bounds as with those made here. False where OpenSSL does not take them.
+ */
+bool tls_client_bound(SSL_CTX *ctx) MUST_USE;
+
 enum tls_check {
     TLS_CHECK_NOTHING, /* opportunistic: encryption against listeners only (RFC 7435) */
     TLS_CHECK_PKIX,    /* an authority vouches for one of the names */

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 
 #include "base/testing.h"
@@ -117,6 +118,39 @@ static void opportunism_asks_for_nothing(void **state)
     close_world(&w);
 }
 
+static void the_server_does_not_choose_how_long_we_compute(void **state)
+{
+    (void)state;
+    struct world w;
+    int fds[2];
+    const struct tls_demand demand = {.server_name = mx};
+    open_world(&w, "mx.test", 3600);
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    SSL *ssl = tls_connect(w.client, &demand, fds[0]);
+    STACK_OF(SSL_CIPHER) *ciphers = SSL_get1_supported_ciphers(ssl);
+    assert_true(sk_SSL_CIPHER_num(ciphers) > 0);
+    for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); i++)
+        assert_int_not_equal(SSL_CIPHER_get_kx_nid(sk_SSL_CIPHER_value(ciphers, i)), NID_kx_dhe);
+    sk_SSL_CIPHER_free(ciphers);
+    SSL_free(ssl);
+    SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+    SSL_CTX_use_certificate(server, w.leaf.certificate);
+    SSL_CTX_use_PrivateKey(server, w.leaf.key);
+    assert_int_equal(SSL_CTX_set1_groups_list(server, "ffdhe8192"), 1);
+    SSL *peer = SSL_new(server);
+    ssl = tls_connect(w.client, &demand, fds[0]);
+    SSL_set_fd(peer, fds[1]);
+    assert_int_not_equal(SSL_do_handshake(ssl), 1);
+    assert_int_not_equal(SSL_accept(peer), 1);
+    assert_int_equal(ERR_GET_REASON(ERR_peek_last_error()), SSL_R_NO_SUITABLE_KEY_SHARE);
+    SSL_free(ssl);
+    SSL_free(peer);
+    SSL_CTX_free(server);
+    close(fds[0]);
+    close(fds[1]);
+    close_world(&w);
+}
+
 static void an_authority_must_vouch_for_the_name(void **state)
 {
     (void)state;
@@ -219,6 +253,7 @@ int main(void)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opportunism_asks_for_nothing),
+        cmocka_unit_test(the_server_does_not_choose_how_long_we_compute),
         cmocka_unit_test(an_authority_must_vouch_for_the_name),
         cmocka_unit_test(where_it_is_not_enforced_the_failure_is_only_told),
         cmocka_unit_test(a_dane_ee_vouches_whatever_names_and_dates_say),
