@@ -135,7 +135,7 @@ static void fill(struct vault_batch *v, uint64_t rows, uint64_t destinations, ui
             commit(v);
     }
     commit(v);
-    if (vault_purge(v, WALL_MS, WALL_MS, &more) != STATUS_OK)
+    if (vault_purge(v, WALL_MS, &more) != STATUS_OK)
         die("purge");
 }
 

@@ -537,7 +537,7 @@ static void housekeeping(struct world *w)
     if (vault_batch_pending(w->vault))
         alive = vault_batch_commit(w->vault);
     if (alive && draw(w, 2))
-        alive = vault_purge(w->vault, AT_MS + 1, 0, &more) != STATUS_IO;
+        alive = vault_purge(w->vault, 0, &more) != STATUS_IO;
     if (alive)
         alive = vault_checkpoint(w->vault, &left);
     if (!alive) {

@@ -75,7 +75,7 @@ static enum cli_exit say_waiting(struct explaining *e, struct str destination)
 {
     struct destination_row row;
     int64_t wall_ms = cli_wall_ms(), clock_ms;
-    enum status_code status = read_queue_clock(e->db, wall_ms, &clock_ms);
+    enum status_code status = read_store_clock(e->db, wall_ms, &clock_ms);
     if (status == STATUS_OK)
         status = read_destination(e->db, destination, clock_ms, &e->cli->arena, &row);
     if (status == STATUS_OK)

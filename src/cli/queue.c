@@ -139,7 +139,7 @@ static enum cli_exit look(struct looking *l, bool must_choose)
         return code;
     l->wall_ms = cli_wall_ms();
     listing_init(&l->listing, columns, l->whole ? COLUMNS : TABLE_COLUMNS);
-    enum status_code status = read_queue_clock(l->db, l->wall_ms, &l->clock_ms);
+    enum status_code status = read_store_clock(l->db, l->wall_ms, &l->clock_ms);
     for (size_t i = 0; status == STATUS_OK && i < choice.count; i++)
         status = add_selection(l, &choice.selections[i]);
     db_close(l->db);

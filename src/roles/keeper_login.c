@@ -166,13 +166,18 @@ static struct str mint(const struct exchange *x, uint8_t octets[CAPABILITY_SIZE]
     return str_make(octets, minted ? CAPABILITY_SIZE : 0);
 }
 
+/* Also where the wall's clock went back: a time that has not come yet was not the last. */
+static bool is_news(int64_t at_ms, int64_t used_ms)
+{
+    return at_ms < used_ms || at_ms - used_ms >= SECRETS_USED_EVERY_MS;
+}
+
 static void note_use(const struct exchange *x)
 {
     struct keeper *k = x->keeper;
     int64_t at_ms = role_now(k->role).wall_ms;
     for (unsigned i = 0; i < x->login.scram.key_count; i++)
-        if (x->login.ids[i] == x->credential &&
-            at_ms - x->login.used_ms[i] >= SECRETS_USED_EVERY_MS &&
+        if (x->login.ids[i] == x->credential && is_news(at_ms, x->login.used_ms[i]) &&
             secrets_used(k->secrets, x->credential, at_ms) != STATUS_OK)
             log_event(role_log(k->role), role_now(k->role), LOG_WARN, "last-use-not-kept",
                       secrets_words(k->secrets));

@@ -298,7 +298,7 @@ static void purge(void *context)
     if (v->dead)
         return;
     vault_batch_at(v->batch, now);
-    enum status_code status = vault_purge(v->batch, now.wall_ms, v->retention_ms, &more);
+    enum status_code status = vault_purge(v->batch, v->retention_ms, &more);
     if (status == STATUS_IO) {
         fail(v, "a purge did not reach the disk; starting anew");
         return;
@@ -349,6 +349,7 @@ static struct vault_ticket ticket(struct channel *ch, uint32_t id)
             ipc_##name##_reply(from, id, &(struct ipc_##name##_out){.status = STATUS_DENIED});     \
             return;                                                                                \
         }                                                                                          \
+        vault_batch_at(v->batch, role_now(v->role));                                               \
         vault_##name(v->batch, ticket(from, id), account, in);                                     \
         due(v);                                                                                    \
     }

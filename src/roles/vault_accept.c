@@ -402,8 +402,8 @@ static enum status_code accept_recipient(struct acceptance *a, size_t number)
     const struct ipc_accept_recipient *r = &a->in->recipients[number];
     enum status_code status = STATUS_OK;
     if (!str_empty(r->key))
-        status = unconfirmed_add(&a->b->writer, r->key, a->in->received_at_ms,
-                                 &a->results[number].again);
+        status =
+            unconfirmed_add(&a->b->writer, r->key, a->b->queue.clock_ms, &a->results[number].again);
     if (status != STATUS_OK || a->results[number].again)
         return status;
     for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++)

@@ -17,6 +17,7 @@ enum {
     CHANGES_JOINED = 32,
     /* How long a batch is careful after one failed for a reason that may be a single request's. */
     CAREFUL_BATCHES = 64,
+    HOUR_MS = 60 * 60 * 1000,
 };
 
 /* ---- Opening -----------------------------------------------------------------------------------
@@ -32,6 +33,7 @@ enum status_code vault_batch_open(const char *path, const char *vfs, struct vaul
     buf_init(&b->replies, REPLIES_MAX * sizeof(struct vault_reply));
     buf_init(&b->changes, CHANGES_MAX * sizeof(struct ipc_change));
     b->put_off_end = &b->put_off;
+    b->purged_hour = -1;
     struct queue_numbers waiting = {0};
     enum status_code status = db_open_vfs(path, DB_WRITE, vfs, &b->writer.db, d);
     if (status == STATUS_OK)
@@ -332,21 +334,38 @@ void vault_owner_gone(struct vault_batch *b, void *owner)
 /* ---- Beside the batches ------------------------------------------------------------------------
  */
 
-enum status_code vault_purge(struct vault_batch *b, int64_t wall_ms, int64_t retention_ms,
-                             bool *ret_more)
+static bool purged_enough(void *context)
+{
+    return vault_budget_is_spent(context);
+}
+
+enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *ret_more)
 {
     invariant(!b->open);
+    vault_budget_begin(&b->budget);
     enum status_code status = writer_begin(&b->writer);
     if (status != STATUS_OK)
         return status;
-    status = purge_slice(&b->writer, wall_ms, retention_ms, ret_more);
+    int64_t hour = b->queue.clock_ms / HOUR_MS;
+    struct purge p = {.clock_ms = b->queue.clock_ms,
+                      .retention_ms = retention_ms,
+                      .thorough = hour != b->purged_hour};
+    if (b->budget.clock_us) {
+        p.enough = purged_enough;
+        p.context = &b->budget;
+    }
+    status = purge_slice(&b->writer, &p, ret_more);
     if (status == STATUS_OK)
         status = vault_note_clock(b);
     /* A destination may have gone. */
     vault_queue_forget(b);
     if (status == STATUS_OK)
-        return writer_commit(&b->writer);
-    writer_rollback(&b->writer);
+        status = writer_commit(&b->writer);
+    else
+        writer_rollback(&b->writer);
+    note_length(b);
+    if (status == STATUS_OK && !*ret_more)
+        b->purged_hour = hour;
     return status;
 }
 

@@ -43,8 +43,8 @@ void vault_batch_use_clock(struct vault_batch *b, int64_t (*clock_us)(void *cont
                            void *context);
 
 /*
- * What time it is: for the requests that follow, and for the leases that the next commit grants.
- * The queue's clock (store/queue_clock.h) starts with the first.
+ * What time it is: for the requests that follow, the leases that the next commit grants, and
+ * purging. The store's clock (store/clock.h), by which all ages count, starts with the first.
  */
 void vault_batch_at(struct vault_batch *b, struct now now);
 
@@ -136,8 +136,7 @@ void vault_store_restored(struct vault_batch *b, struct vault_ticket t,
  * more. Commits by itself, between batches; a failure that vault_batch_commit would have reported
  * as false is STATUS_IO here.
  */
-MUST_USE enum status_code vault_purge(struct vault_batch *b, int64_t wall_ms, int64_t retention_ms,
-                                      bool *ret_more);
+MUST_USE enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *ret_more);
 
 /* ---- The end of a batch -----------------------------------------------------------------------
  */

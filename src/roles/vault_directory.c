@@ -120,7 +120,7 @@ void vault_account_remove(struct vault_batch *b, struct vault_ticket t,
     struct diag d = {0};
     enum status_code status = STATUS_OK;
     if (begin(b, &status)) {
-        status = account_remove(&b->writer, in->account, in->at_ms, &d);
+        status = account_remove(&b->writer, in->account, b->queue.clock_ms, &d);
         reply.account_remove.words = finish(b, &status, &d);
         tell_account(b, in->account);
     }

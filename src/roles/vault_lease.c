@@ -660,7 +660,7 @@ static struct ipc_sts_get_out serve_sts(struct vault_batch *b, const struct vaul
     out.status = read_sts_policy(b->writer.db, ask->sts_get.domain, &b->results, &record);
     if (out.status != STATUS_OK)
         return out;
-    int64_t age_ms = b->queue.now.wall_ms - record.fetched_ms;
+    int64_t age_ms = b->queue.clock_ms - record.fetched_ms;
     out.id = record.id;
     out.policy = record.policy;
     out.age_ms = age_ms > 0 ? age_ms : 0;

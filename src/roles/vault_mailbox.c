@@ -274,8 +274,8 @@ static void count_out(struct mailbox_delta *delta, const struct entry_row *row)
 
 /* Expunges the rows, and lists them. */
 static enum status_code expunge_rows(struct vault_batch *b, const struct mailbox_access *mailbox,
-                                     const struct entry_slice *slice, int64_t at_ms,
-                                     struct uid_list *gone, uint64_t *ret_modseq)
+                                     const struct entry_slice *slice, struct uid_list *gone,
+                                     uint64_t *ret_modseq)
 {
     struct mailbox_delta delta = {0};
     enum status_code status = STATUS_OK;
@@ -283,7 +283,7 @@ static enum status_code expunge_rows(struct vault_batch *b, const struct mailbox
     for (size_t i = 0; status == STATUS_OK && i < slice->count; i++) {
         count_out(&delta, &slice->rows[i]);
         uid_list_add(gone, slice->rows[i].uid);
-        status = entry_expunge(&b->writer, mailbox->mailbox, slice->rows[i].uid, at_ms,
+        status = entry_expunge(&b->writer, mailbox->mailbox, slice->rows[i].uid, b->queue.clock_ms,
                                mailbox->modseq + 1);
     }
     if (status == STATUS_OK && slice->count > 0)
@@ -324,7 +324,7 @@ static enum status_code expunge(struct vault_batch *b, uint64_t actor,
     if (in->only_deleted)
         keep_deleted(&slice);
     if (status == STATUS_OK)
-        status = expunge_rows(b, mailbox, &slice, in->at_ms, gone, &out->modseq);
+        status = expunge_rows(b, mailbox, &slice, gone, &out->modseq);
     vault_budget_used(&b->budget, seen);
     out->through = slice.through;
     out->expunged = gone->ranges;
@@ -435,7 +435,7 @@ static enum status_code copy(struct copying *c, uint64_t actor)
         return status;
     if (c->from.mailbox == c->to.mailbox)
         c->from.modseq = c->modseq;
-    return expunge_rows(b, &c->from, &c->slice, c->in->at_ms, &c->gone, &c->from_modseq);
+    return expunge_rows(b, &c->from, &c->slice, &c->gone, &c->from_modseq);
 }
 
 static void do_copy(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
@@ -704,7 +704,7 @@ void vault_mailbox_delete(struct vault_batch *b, struct vault_ticket t, uint64_t
             if (status == STATUS_OK && !(mailbox.rights & RIGHT_DELETE_MAILBOX))
                 status = STATUS_DENIED;
             if (status == STATUS_OK)
-                status = mailbox_remove(&b->writer, &mailbox, in->at_ms);
+                status = mailbox_remove(&b->writer, &mailbox, in->at_ms, b->queue.clock_ms);
             status = vault_unguard(b, status);
         }
         if (status == STATUS_OK)

@@ -287,7 +287,7 @@ static enum status_code take_report(struct vault_batch *b, void *owner,
 /* ---- Arrivals, TLS -----------------------------------------------------------------------------
  */
 
-static enum status_code take_arrival(struct vault_batch *b, const void *owner, int64_t at_ms,
+static enum status_code take_arrival(struct vault_batch *b, const void *owner,
                                      const struct ipc_arrival *a)
 {
     struct vault_queue *q = &b->queue;
@@ -296,7 +296,7 @@ static enum status_code take_arrival(struct vault_batch *b, const void *owner, i
     struct destination_news news = {.arrived = true,
                                     .trouble = trouble,
                                     .not_before_ms = trouble ? later(q, a->retry_ms) : INT64_MIN,
-                                    .at_wall_ms = at_ms,
+                                    .at_ms = q->clock_ms,
                                     .words = clip(a->words)};
     struct destination_state state;
     if (active && active->owner != owner)
@@ -344,7 +344,7 @@ static enum status_code take_all(struct vault_batch *b, void *owner,
     for (size_t i = 0; status == STATUS_OK && i < in->reports_count; i++)
         status = take_report(b, owner, in, &in->reports[i], &at);
     for (size_t i = 0; status == STATUS_OK && i < in->arrivals_count; i++)
-        status = take_arrival(b, owner, in->at_ms, &in->arrivals[i]);
+        status = take_arrival(b, owner, &in->arrivals[i]);
     for (size_t i = 0; status == STATUS_OK && i < in->tls_count; i++)
         status = take_tls(b, in->at_ms, &in->tls[i]);
     return status;

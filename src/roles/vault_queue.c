@@ -32,7 +32,7 @@ enum status_code vault_queue_open(struct vault_queue *q, struct db *db,
     q->promised_ms = q->revisit_ms = INT64_MAX;
     q->settings = (struct vault_settings){.lifetime_ms = LIMIT_QUEUE_LIFETIME_MS,
                                           .delay_notice_ms = LIMIT_QUEUE_DELAY_NOTICE_MS};
-    enum status_code status = read_queue_note(db, &q->noted);
+    enum status_code status = read_clock_note(db, &q->noted);
     q->clock_ms = q->noted.clock_ms;
     return status == STATUS_OK ? read_queue_numbers(db, ret_numbers) : status;
 }
@@ -57,10 +57,10 @@ void vault_batch_at(struct vault_batch *b, struct now now)
 {
     struct vault_queue *q = &b->queue;
     if (!q->clock_runs)
-        q->clock = queue_clock_start(q->noted.clock_ms, q->noted.wall_ms, now);
+        q->clock = store_clock_start(q->noted.clock_ms, q->noted.wall_ms, now);
     q->clock_runs = true;
     q->now = now;
-    q->clock_ms = queue_clock_ms(&q->clock, now);
+    q->clock_ms = store_clock_ms(&q->clock, now);
 }
 
 enum status_code vault_note_clock(struct vault_batch *b)
@@ -69,7 +69,7 @@ enum status_code vault_note_clock(struct vault_batch *b)
     if (!q->clock_runs || q->clock_ms < q->note_ms)
         return STATUS_OK;
     q->note_ms = q->clock_ms + NOTE_MS;
-    return queue_clock_note(&b->writer, q->clock_ms, q->now.wall_ms);
+    return store_clock_note(&b->writer, q->clock_ms, q->now.wall_ms);
 }
 
 void vault_batch_set(struct vault_batch *b, const struct vault_settings *settings)
@@ -514,7 +514,7 @@ static enum status_code count_sent(struct enqueuing *e, uint64_t recipients)
     if (in->counted == 0 || recipients == 0)
         return STATUS_OK;
     enum status_code status =
-        sent_add(&e->b->writer, in->counted, in->received_at_ms / DAY_MS, recipients, &total);
+        sent_add(&e->b->writer, in->counted, e->b->queue.clock_ms / DAY_MS, recipients, &total);
     if (status != STATUS_OK || limit == 0 || total <= limit)
         return status;
     struct vault_held held = {.counted = in->counted, .recipients = total, .limit = limit};

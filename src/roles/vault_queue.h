@@ -3,7 +3,7 @@
 
 #include "policy/lane.h"
 #include "roles/vault_batch.h"
-#include "store/queue_clock.h"
+#include "store/clock.h"
 #include "store/queue_write.h"
 
 /*
@@ -83,12 +83,12 @@ struct vault_ask {
 enum { LEASE_SLOTS = 8192, ACTIVE_SLOTS = 1024, KNOWN_SLOTS = 1024 };
 
 struct vault_queue {
-    struct queue_clock clock;
+    struct store_clock clock;
     bool clock_runs;
-    struct queue_note noted; /* as found at the start */
+    struct clock_note noted; /* as found at the start */
     int64_t note_ms;         /* on the clock: then it is to be noted again */
     struct now now;
-    int64_t clock_ms; /* of the batch */
+    int64_t clock_ms; /* the store's: what it is in this batch */
     struct vault_settings settings;
     struct lanes lanes;
 

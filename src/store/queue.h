@@ -16,8 +16,8 @@
  * explain`, TLS reports. Nothing here writes, and nothing is left open when a function returns.
  * Results in an arena live as long as it. The steps of a message are read_trace (store/read.h).
  *
- * The queue's times are on its own clock (store/queue_clock.h); here they come out relative to
- * now. wall_ms is the wall clock's time, which tells how far the queue's clock has come since it
+ * The queue's times are on the store's clock (store/clock.h); here they come out relative to
+ * now. wall_ms is the wall clock's time, which tells how far the store's clock has come since it
  * was last noted.
  */
 
@@ -71,16 +71,16 @@ MUST_USE enum status_code read_queue(struct db *db, const struct queue_selection
                                      struct arena *a, struct queue_row **ret_rows,
                                      size_t *ret_count, uint64_t *ret_through);
 
-/* What the queue's clock shows when the wall's shows wall_ms: clock_ms above and below. */
-MUST_USE enum status_code read_queue_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms);
+/* What the store's clock shows when the wall's shows wall_ms: clock_ms above and below. */
+MUST_USE enum status_code read_store_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms);
 
 /* The last note of the clock; zeros before the first. */
-struct queue_note {
+struct clock_note {
     int64_t clock_ms;
     int64_t wall_ms;
 };
 
-MUST_USE enum status_code read_queue_note(struct db *db, struct queue_note *ret_note);
+MUST_USE enum status_code read_clock_note(struct db *db, struct clock_note *ret_note);
 
 /* Rows that wait, and those among them that an operator (or a limit) holds. */
 struct queue_numbers {
@@ -98,7 +98,6 @@ struct destination_row {
     struct str name;
     uint32_t trouble;  /* failures in a row */
     int64_t due_in_ms; /* INT64_MAX: nothing waits for it */
-    int64_t last_ms;   /* when something was last heard of it, the wall's; 0: never */
     struct text last_words;
 };
 
@@ -130,14 +129,14 @@ static inline uint32_t sent_user(int64_t counted)
     return (uint32_t)(-1 - counted);
 }
 
-/* Days are those of UTC: wall_ms / (24 * 60 * 60 * 1000). */
+/* Days are those of the store's clock: clock_ms / (24 * 60 * 60 * 1000). */
 MUST_USE enum status_code read_sent(struct db *db, int64_t counted, int64_t day,
                                     uint64_t *ret_recipients);
 
 struct sts_record {
     struct text id;
     struct text policy;
-    int64_t fetched_ms;
+    int64_t fetched_ms; /* the store's clock */
 };
 
 /* STATUS_NOT_FOUND: none was seen. */

@@ -7,7 +7,7 @@
 /*
  * The queue for its one writer: what it writes (inside a transaction of writer_begin, with the
  * rules of store/write.h), and how it finds the rows whose time has come. All times here are the
- * queue's clock's, but for those that say wall.
+ * store's clock's, but for those that say wall.
  */
 
 /* A message on its way to other servers; the columns of the table `outgoing`. */
@@ -173,7 +173,7 @@ struct destination_news {
     bool arrived; /* false: only due_ms is to be set right */
     bool trouble;
     int64_t not_before_ms;
-    int64_t at_wall_ms;
+    int64_t at_ms;
     struct text words;
 };
 
@@ -218,26 +218,21 @@ MUST_USE enum status_code destination_next_due(struct db *db, enum destination_c
 /* ---- Beside the rows ----------------------------------------------------------------------------
  */
 
-/* Counts recipients; *ret_total: all of that day. */
+/* Counts recipients; *ret_total: all of that day (of the store's clock). */
 MUST_USE enum status_code sent_add(struct writer *w, int64_t counted, int64_t day,
                                    uint64_t recipients, uint64_t *ret_total);
 
+/* day: of the wall, UTC, as reports have them. */
 MUST_USE enum status_code tls_result_add(struct writer *w, int64_t day,
                                          const struct tls_result_row *row);
 
 MUST_USE enum status_code sts_policy_set(struct writer *w, struct str domain,
                                          const struct sts_record *record);
 
-/* Notes what the queue's clock shows at wall_ms. */
-MUST_USE enum status_code queue_clock_note(struct writer *w, int64_t clock_ms, int64_t wall_ms);
+/* Notes what the store's clock shows at wall_ms. */
+MUST_USE enum status_code store_clock_note(struct writer *w, int64_t clock_ms, int64_t wall_ms);
 
 /* Is anything known of a message of that trace id? */
 MUST_USE enum status_code trace_known(struct db *db, struct str trace_id, bool *ret_known);
-
-/*
- * Removes for good a slice of what is old: TLS results, policies, counts of days gone by, and
- * destinations where nothing has waited for long. *ret_count: 0 where there was nothing.
- */
-MUST_USE enum status_code queue_purge(struct writer *w, int64_t now_wall_ms, size_t *ret_count);
 
 #endif

@@ -1,6 +1,6 @@
 #include "store/queue.h"
 
-#include "store/queue_clock.h"
+#include "store/clock.h"
 #include "store/rows.h"
 
 /* ---- Rows --------------------------------------------------------------------------------------
@@ -113,22 +113,22 @@ enum status_code read_queue(struct db *db, const struct queue_selection *selecti
     return status;
 }
 
-enum status_code read_queue_note(struct db *db, struct queue_note *ret_note)
+enum status_code read_clock_note(struct db *db, struct clock_note *ret_note)
 {
     struct query *q =
         db_query(db, "SELECT coalesce((SELECT value FROM meta WHERE name = 'queue_ms'), 0), "
                      "coalesce((SELECT value FROM meta WHERE name = 'queue_wall_ms'), 0)");
     if (query_next(q))
-        *ret_note = (struct queue_note){query_int(q, 0), query_int(q, 1)};
+        *ret_note = (struct clock_note){query_int(q, 0), query_int(q, 1)};
     return query_end(q);
 }
 
-enum status_code read_queue_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms)
+enum status_code read_store_clock(struct db *db, int64_t wall_ms, int64_t *ret_clock_ms)
 {
-    struct queue_note note = {0};
-    enum status_code status = read_queue_note(db, &note);
+    struct clock_note note = {0};
+    enum status_code status = read_clock_note(db, &note);
     if (status == STATUS_OK)
-        *ret_clock_ms = queue_clock_after(note.clock_ms, note.wall_ms, wall_ms);
+        *ret_clock_ms = store_clock_after(note.clock_ms, note.wall_ms, wall_ms);
     return status;
 }
 
@@ -143,8 +143,7 @@ enum status_code read_queue_numbers(struct db *db, struct queue_numbers *ret_num
 /* ---- Destinations ------------------------------------------------------------------------------
  */
 
-#define DESTINATION_COLUMNS                                                                        \
-    "SELECT id, name, trouble, due_ms, last_ms, last_words FROM destination "
+#define DESTINATION_COLUMNS "SELECT id, name, trouble, due_ms, last_words FROM destination "
 
 static struct destination_row destination_row(const struct query *q, int64_t clock_ms,
                                               struct arena *a, enum status_code *status)
@@ -157,8 +156,7 @@ static struct destination_row destination_row(const struct query *q, int64_t clo
         .due_in_ms = query_is_null(q, 3) ? INT64_MAX
                      : due_ms > clock_ms ? due_ms - clock_ms
                                          : 0,
-        .last_ms = query_int(q, 4),
-        .last_words = row_text(q, 5, a, status),
+        .last_words = row_text(q, 4, a, status),
     };
 }
 

@@ -110,7 +110,7 @@ MUST_USE enum status_code delivery_mailbox(struct writer *w, uint64_t account, u
  * Retransmission keys (RFC 1047). Adding tells whether the key was there already, unconfirmed and
  * younger than LIMIT_RETRANSMISSION_MS.
  */
-MUST_USE enum status_code unconfirmed_add(struct writer *w, struct str key, int64_t at_ms,
+MUST_USE enum status_code unconfirmed_add(struct writer *w, struct str key, int64_t clock_ms,
                                           bool *ret_known);
 MUST_USE enum status_code unconfirmed_remove(struct writer *w, struct str key);
 
@@ -180,7 +180,7 @@ MUST_USE enum status_code entry_set_flags(struct writer *w, uint64_t mailbox, ui
 MUST_USE enum status_code entry_set_keywords(struct writer *w, uint64_t mailbox, uint32_t uid,
                                              struct str keywords, uint64_t modseq);
 MUST_USE enum status_code entry_expunge(struct writer *w, uint64_t mailbox, uint32_t uid,
-                                        int64_t at_ms, uint64_t modseq);
+                                        int64_t clock_ms, uint64_t modseq);
 
 /* Appends the entry's keywords. */
 MUST_USE enum status_code entry_keywords(struct writer *w, uint64_t mailbox, uint32_t uid,
@@ -215,7 +215,7 @@ MUST_USE enum status_code mailbox_create(struct writer *w, uint64_t account, str
                                          enum special_use special_use, int64_t at_ms,
                                          uint64_t *ret_mailbox);
 MUST_USE enum status_code mailbox_remove(struct writer *w, const struct mailbox_access *mailbox,
-                                         int64_t at_ms);
+                                         int64_t at_ms, int64_t clock_ms);
 /* May have written on failure: use a savepoint. */
 MUST_USE enum status_code mailbox_rename(struct writer *w, const struct mailbox_access *mailbox,
                                          struct text path, int64_t at_ms);
@@ -248,7 +248,7 @@ MUST_USE enum status_code account_add_mailbox(struct writer *w, uint64_t account
                                               struct diag *d);
 MUST_USE enum status_code account_set(struct writer *w, uint64_t account, uint64_t quota,
                                       bool disabled, struct diag *d);
-MUST_USE enum status_code account_remove(struct writer *w, uint64_t account, int64_t at_ms,
+MUST_USE enum status_code account_remove(struct writer *w, uint64_t account, int64_t clock_ms,
                                          struct diag *d);
 MUST_USE enum status_code address_add(struct writer *w, struct text address, uint64_t account,
                                       int64_t at_ms, struct diag *d);
@@ -271,11 +271,20 @@ MUST_USE enum status_code store_restored(struct writer *w, int64_t at_ms, uint64
 /* ---- Purging (write_purge.c) --------------------------------------------------------------------
  */
 
+struct purge {
+    int64_t clock_ms;
+    int64_t retention_ms; /* of what was expunged or removed */
+    bool thorough;        /* also what is found only by looking at all there is */
+    /* The slice has had its time; looked at after each small piece. NULL: only counts bound it. */
+    bool (*enough)(void *context);
+    void *context;
+};
+
 /*
- * Removes for good a slice of what was expunged or removed retention_ms ago, of old
- * traces and of old retransmission keys, as of now_ms. *ret_more: there is more.
+ * Removes for good a slice of what was expunged or removed long enough ago, and of all else that
+ * is old: traces, retransmission keys, TLS results, policies, counts of days gone by, destinations
+ * where nothing has waited for long. *ret_more: there is more.
  */
-MUST_USE enum status_code purge_slice(struct writer *w, int64_t now_ms, int64_t retention_ms,
-                                      bool *ret_more);
+MUST_USE enum status_code purge_slice(struct writer *w, const struct purge *p, bool *ret_more);
 
 #endif

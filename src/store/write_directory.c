@@ -216,19 +216,19 @@ enum status_code account_set(struct writer *w, uint64_t account, uint64_t quota,
     return query_run(q);
 }
 
-static enum status_code close_account(struct writer *w, uint64_t account, int64_t at_ms)
+static enum status_code close_account(struct writer *w, uint64_t account, int64_t clock_ms)
 {
     /* The name is free again at once: the row keeps one that no account can have. */
-    struct query *q = db_query(w->db, "UPDATE account SET removed_ms = $at_ms, name = '#' || id "
+    struct query *q = db_query(w->db, "UPDATE account SET removed_ms = $clock_ms, name = '#' || id "
                                       "WHERE id = $id");
-    query_bind_int(q, "$at_ms", at_ms);
+    query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$id", (int64_t)account);
     enum status_code status = query_run(q);
     if (status != STATUS_OK)
         return status;
-    q = db_query(w->db, "UPDATE mailbox SET removed_ms = $at_ms WHERE account = $id "
+    q = db_query(w->db, "UPDATE mailbox SET removed_ms = $clock_ms WHERE account = $id "
                         "AND removed_ms IS NULL");
-    query_bind_int(q, "$at_ms", at_ms);
+    query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$id", (int64_t)account);
     return query_run(q);
 }
@@ -240,11 +240,12 @@ static const char *const account_removals[] = {
     "UPDATE domain SET catch_all = 0 WHERE catch_all = $id",
 };
 
-enum status_code account_remove(struct writer *w, uint64_t account, int64_t at_ms, struct diag *d)
+enum status_code account_remove(struct writer *w, uint64_t account, int64_t clock_ms,
+                                struct diag *d)
 {
     enum status_code status = find_account(w, account, d);
     if (status == STATUS_OK)
-        status = close_account(w, account, at_ms);
+        status = close_account(w, account, clock_ms);
     for (size_t i = 0; i < sizeof account_removals / sizeof *account_removals; i++) {
         if (status != STATUS_OK)
             return status;

@@ -168,12 +168,12 @@ enum status_code entry_set_keywords(struct writer *w, uint64_t mailbox, uint32_t
     return query_run(q);
 }
 
-enum status_code entry_expunge(struct writer *w, uint64_t mailbox, uint32_t uid, int64_t at_ms,
+enum status_code entry_expunge(struct writer *w, uint64_t mailbox, uint32_t uid, int64_t clock_ms,
                                uint64_t modseq)
 {
-    struct query *q = db_query(w->db, "UPDATE entry SET expunged_ms = $at_ms, modseq = $modseq "
+    struct query *q = db_query(w->db, "UPDATE entry SET expunged_ms = $clock_ms, modseq = $modseq "
                                       "WHERE mailbox = $mailbox AND uid = $uid");
-    query_bind_int(q, "$at_ms", at_ms);
+    query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$modseq", (int64_t)modseq);
     query_bind_int(q, "$mailbox", (int64_t)mailbox);
     query_bind_int(q, "$uid", uid);

@@ -157,12 +157,12 @@ static enum status_code has_children(struct writer *w, const struct mailbox_acce
     return query_end(q);
 }
 
-static enum status_code set_removed(struct writer *w, uint64_t mailbox, int64_t at_ms,
+static enum status_code set_removed(struct writer *w, uint64_t mailbox, int64_t clock_ms,
                                     struct buf *ret_name, int64_t *ret_size)
 {
-    struct query *q = db_query(w->db, "UPDATE mailbox SET removed_ms = $at_ms WHERE id = $id "
+    struct query *q = db_query(w->db, "UPDATE mailbox SET removed_ms = $clock_ms WHERE id = $id "
                                       "RETURNING name, size");
-    query_bind_int(q, "$at_ms", at_ms);
+    query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$id", (int64_t)mailbox);
     if (query_next(q)) {
         buf_append_str(ret_name, query_bytes(q, 0));
@@ -186,7 +186,7 @@ static enum status_code reparent(struct writer *w, const struct mailbox_access *
  * That is a new row, so the messages go with the old one, whatever their number.
  */
 enum status_code mailbox_remove(struct writer *w, const struct mailbox_access *mailbox,
-                                int64_t at_ms)
+                                int64_t at_ms, int64_t clock_ms)
 {
     bool parent = false;
     enum status_code status = has_children(w, mailbox, &parent);
@@ -199,7 +199,7 @@ enum status_code mailbox_remove(struct writer *w, const struct mailbox_access *m
     struct buf name;
     buf_init(&name, LIMIT_MAILBOX_NAME_SIZE);
     int64_t size = 0;
-    status = set_removed(w, mailbox->mailbox, at_ms, &name, &size);
+    status = set_removed(w, mailbox->mailbox, clock_ms, &name, &size);
     struct mailbox_new left = {.account = mailbox->account, .parent = mailbox->parent};
     left.name = buf_str(&name);
     uint64_t id = 0;

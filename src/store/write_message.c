@@ -178,14 +178,15 @@ enum status_code entry_insert(struct writer *w, const struct entry_new *entry,
 /* ---- Retransmission, traces
  * ---------------------------------------------------------------------- */
 
-enum status_code unconfirmed_add(struct writer *w, struct str key, int64_t at_ms, bool *ret_known)
+enum status_code unconfirmed_add(struct writer *w, struct str key, int64_t clock_ms,
+                                 bool *ret_known)
 {
     struct query *q = db_query(w->db, "INSERT INTO unconfirmed (key, at_ms) VALUES ($key, $at_ms) "
                                       "ON CONFLICT (key) DO UPDATE SET at_ms = $at_ms "
                                       "WHERE unconfirmed.at_ms <= $forgotten_ms");
     query_bind_bytes(q, "$key", key);
-    query_bind_int(q, "$at_ms", at_ms);
-    query_bind_int(q, "$forgotten_ms", at_ms - LIMIT_RETRANSMISSION_MS);
+    query_bind_int(q, "$at_ms", clock_ms);
+    query_bind_int(q, "$forgotten_ms", clock_ms - LIMIT_RETRANSMISSION_MS);
     enum status_code status = query_run(q);
     *ret_known = status == STATUS_OK && db_changes(w->db) == 0;
     return status;

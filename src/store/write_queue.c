@@ -279,7 +279,7 @@ enum status_code destination_settle(struct writer *w, uint64_t destination,
                      "UPDATE destination SET due_ms = $due_ms, bulk = $bulk, last_ms = $last_ms, "
                      "last_words = $words, trouble = CASE WHEN $trouble THEN trouble + 1 "
                      "ELSE 0 END WHERE id = $id RETURNING trouble, due_ms, bulk");
-        query_bind_int(q, "$last_ms", news->at_wall_ms);
+        query_bind_int(q, "$last_ms", news->at_ms);
         text_to_sql(q, "$words", news->words);
         query_bind_int(q, "$trouble", news->trouble);
     } else {
@@ -355,7 +355,7 @@ static enum status_code meta_set(struct writer *w, struct str name, int64_t valu
     return query_run(q);
 }
 
-enum status_code queue_clock_note(struct writer *w, int64_t clock_ms, int64_t wall_ms)
+enum status_code store_clock_note(struct writer *w, int64_t clock_ms, int64_t wall_ms)
 {
     enum status_code status = meta_set(w, STR("queue_ms"), clock_ms);
     return status == STATUS_OK ? meta_set(w, STR("queue_wall_ms"), wall_ms) : status;
@@ -367,54 +367,4 @@ enum status_code trace_known(struct db *db, struct str trace_id, bool *ret_known
     query_bind_words(q, "$trace_id", trace_id);
     *ret_known = query_next(q);
     return query_end(q);
-}
-
-/* ---- Purging -----------------------------------------------------------------------------------
- */
-
-enum { PURGED_PER_SLICE = 1000 };
-
-static enum status_code purge(struct writer *w, struct query *q, int64_t before, size_t *count)
-{
-    query_bind_int(q, "$before", before);
-    query_bind_int(q, "$limit", PURGED_PER_SLICE);
-    enum status_code status = query_run(q);
-    *count += status == STATUS_OK ? (size_t)db_changes(w->db) : 0;
-    return status;
-}
-
-enum status_code queue_purge(struct writer *w, int64_t now_wall_ms, size_t *ret_count)
-{
-    int64_t day = (now_wall_ms - LIMIT_TRACE_MS) / (24LL * 60 * 60 * 1000);
-    *ret_count = 0;
-    enum status_code status =
-        purge(w,
-              db_query(w->db, "DELETE FROM tls_result WHERE (day, domain, policy_type, policy, mx, "
-                              "result, receiving_ip, sending_ip) IN (SELECT day, domain, "
-                              "policy_type, policy, mx, result, receiving_ip, sending_ip "
-                              "FROM tls_result WHERE day < $before LIMIT $limit)"),
-              day, ret_count);
-    if (status == STATUS_OK)
-        status = purge(w,
-                       db_query(w->db, "DELETE FROM sent WHERE (account, day) IN (SELECT "
-                                       "account, day FROM sent WHERE day < $before "
-                                       "LIMIT $limit)"),
-                       day, ret_count);
-    if (status == STATUS_OK)
-        status = purge(w,
-                       db_query(w->db, "DELETE FROM sts_policy WHERE domain IN (SELECT domain "
-                                       "FROM sts_policy WHERE fetched_ms < $before "
-                                       "LIMIT $limit)"),
-                       now_wall_ms - LIMIT_STS_POLICY_MS, ret_count);
-    if (status == STATUS_OK)
-        status = purge(w,
-                       db_query(w->db, "DELETE FROM destination WHERE id IN (SELECT id "
-                                       "FROM destination WHERE due_ms IS NULL AND "
-                                       "last_ms < $before AND NOT EXISTS (SELECT 1 FROM queue "
-                                       "WHERE queue.destination = destination.id "
-                                       "AND held = 0) AND NOT EXISTS (SELECT 1 FROM queue "
-                                       "WHERE queue.destination = destination.id "
-                                       "AND held <> 0) LIMIT $limit)"),
-                       now_wall_ms - LIMIT_DESTINATION_MS, ret_count);
-    return status;
 }
