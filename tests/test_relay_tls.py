@@ -218,6 +218,20 @@ def test_sts_wrong_mx_waits(lab, web):
         assert not host.sessions
 
 
+def test_sts_with_another_mx_that_is_right(lab, web):
+    """What one host fails by, the next one may meet."""
+    right_name = f"mx2.d{next(lab.names) + 1}.plain.test"
+    with tls_peer(lab, lab.authority.self_made("x.test")) as wrong, \
+            tls_peer(lab, lab.authority.issue(right_name)) as right:
+        domain = lab.domain(wrong, right, zone="plain.test", publish=False)
+        assert right_name == f"mx2.{domain}"
+        web.serve(domain, f"version: STSv1\r\nmode: enforce\r\nmx: *.{domain}\r\nmax_age: 86400\r\n",
+                  lab.authority.issue(f"mta-sts.{domain}"))
+        lab.records(f'_mta-sts.{domain}. TXT "v=STSv1; id=1;"', f"mta-sts.{domain}. A {web.host}")
+        lab.wait_gone(lab.send(f"bob@{domain}"))
+        assert (len(wrong.messages), len(right.messages)) == (0, 1)
+
+
 def test_sts_testing_goes_on(lab, web):
     with tls_peer(lab, lab.authority.self_made("x.test")) as host:
         lab.wait_gone(lab.send(f"bob@{sts_domain(lab, web, host, 'testing')}"))
@@ -267,6 +281,52 @@ def test_requiretls_bounces_where_it_is_not_offered(lab):
         fields = lab.wait_for_report(sent).recipients[0]
         assert fields["Status"] == "5.7.30"
         assert not host.messages
+
+
+def requiring_pair(lab, first, second, certificate):
+    """A domain with two hosts that DANE makes known."""
+    domain = lab.domain(first, second, publish=False)
+    lab.records(*(f"_{lab.port}._tcp.mx{n}.{domain}. TLSA {dns.tlsa(certificate[0])}"
+                  for n in (1, 2)))
+    return domain
+
+
+def test_requiretls_tries_the_other_host(lab):
+    """RFC 8689 §4.2.1: who does not offer it is left for the next one of the list."""
+    certificate = lab.authority.self_made("whoever.test")
+    with tls_peer(lab, certificate) as first, \
+            tls_peer(lab, certificate, extensions=REQUIRING) as second:
+        domain = requiring_pair(lab, first, second, certificate)
+        sent = send_requiring(lab, domain)
+        lab.wait_gone(sent)
+        assert "REQUIRETLS" in second.messages[0].mail
+        assert not first.begun and not lab.reports(sent)
+
+
+def test_requiretls_bounces_once_nobody_offers_it(lab):
+    certificate = lab.authority.self_made("whoever.test")
+    with tls_peer(lab, certificate) as first, tls_peer(lab, certificate) as second:
+        sent = send_requiring(lab, requiring_pair(lab, first, second, certificate))
+        assert lab.wait_for_report(sent).recipients[0]["Status"] == "5.7.30"
+        assert first.sessions and second.sessions
+        assert not first.begun and not second.begun
+
+
+def test_requiretls_waits_for_a_host_that_may_offer_it(lab):
+    """The other host cannot be asked now: that is no refusal, and no trouble of the destination."""
+    certificate = lab.authority.self_made("whoever.test")
+    with tls_peer(lab, certificate) as first:
+        nobody = lab.address()
+        domain = lab.domain(first, nobody, publish=False)
+        lab.records(*(f"_{lab.port}._tcp.mx{n}.{domain}. TLSA {dns.tlsa(certificate[0])}"
+                      for n in (1, 2)))
+        sent = send_requiring(lab, domain)
+        assert lab.wait_for_row(sent).last_status.startswith("4.")
+        lab.wait_gone(lab.send(f"carol@{domain}"))
+        assert len(first.messages) == 1
+        with tls_peer(lab, certificate, host=nobody, extensions=REQUIRING) as second:
+            second.wait_for_messages(1)
+            assert "REQUIRETLS" in second.messages[0].mail
 
 
 def test_requiretls_is_not_offered_in_clear(lab):

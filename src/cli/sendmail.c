@@ -332,7 +332,8 @@ static void note_result(struct delivery *d, const struct smtp_client_result *res
     int before = m->exit_code;
     if (result->verdict == SMTP_CLIENT_TAKEN)
         return;
-    bool is_final = result->verdict == SMTP_CLIENT_REFUSED;
+    bool is_final =
+        result->verdict == SMTP_CLIENT_REFUSED || result->verdict == SMTP_CLIENT_LACKING;
     bool is_unknown = result->reply.subject == 1;
     fail(m,
          !is_final    ? EX_TEMPFAIL

@@ -106,15 +106,16 @@ void courier_connection_note(struct courier_connection *conn, const char *status
     conn->was_reply = false;
 }
 
+static uint32_t host_bit(const struct courier_connection *conn)
+{
+    return UINT32_C(1) << conn->host;
+}
+
 /* RFC 5321 §5.1: the addresses of a host, then the next host's; false where all were tried. */
-static bool advance(struct courier_connection *conn)
+static bool step(struct courier_connection *conn)
 {
     const struct route_decision *decision = &conn->route->route.decision;
-    const struct route_host *host = courier_connection_host(conn);
-    conn->in_clear = false;
-    if (++conn->address >= host->address_count) {
-        if (conn->route == conn->destination->route)
-            conn->destination->failed_hosts |= UINT32_C(1) << conn->host;
+    if (++conn->address >= courier_connection_host(conn)->address_count) {
         conn->address = 0;
         if (++conn->host >= decision->host_count) {
             conn->host = 0;
@@ -123,6 +124,24 @@ static bool advance(struct courier_connection *conn)
     }
     return !conn->wrapped || conn->host < conn->first_host ||
            (conn->host == conn->first_host && conn->address < conn->first_address);
+}
+
+/* Passes over the hosts that are of no use; false where none is left. */
+static bool pass_over(struct courier_connection *conn)
+{
+    bool is_left = true;
+    while (is_left && (conn->avoid & host_bit(conn)))
+        is_left = step(conn);
+    return is_left;
+}
+
+static bool advance(struct courier_connection *conn)
+{
+    bool is_last = conn->address + 1 >= courier_connection_host(conn)->address_count;
+    conn->in_clear = false;
+    if (is_last && conn->route == conn->destination->route)
+        conn->destination->failed_hosts |= host_bit(conn);
+    return step(conn) && pass_over(conn);
 }
 
 static void came_to_nothing(struct courier_connection *conn)
@@ -135,7 +154,7 @@ static void came_to_nothing(struct courier_connection *conn)
                                 .remote = text_from(str_from_c(conn->remote)),
                                 .is_reply = conn->was_reply};
     metric_add(conn->courier->counts.connections_failed, 1);
-    uint32_t wave = conn->wave;
+    uint32_t wave = conn->wave, avoid = conn->route == d->route ? conn->avoid : 0;
     struct buf words = conn->words;
     char status[sizeof conn->status], remote[CONNECTION_REMOTE_SIZE];
     memcpy(status, conn->status, sizeof status);
@@ -144,7 +163,10 @@ static void came_to_nothing(struct courier_connection *conn)
     fate.remote = text_from(str_from_c(remote));
     buf_init(&conn->words, CONNECTION_WORDS_SIZE);
     courier_connection_close(conn);
-    courier_destination_unreachable(d, wave, &fate);
+    if (avoid != 0)
+        courier_destination_unfit(d, avoid, &fate);
+    else
+        courier_destination_unreachable(d, wave, &fate);
     buf_release(&words);
 }
 
@@ -299,7 +321,9 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
 {
     struct courier *c = d->courier;
     struct courier_connection *conn = calloc(1, sizeof *conn);
-    size_t host = route_draw(&d->route->route.decision, d->host, d->failed_hosts, random_u64());
+    uint32_t avoid = courier_destination_avoids(d);
+    size_t host =
+        route_draw(&d->route->route.decision, d->host, d->failed_hosts | avoid, random_u64());
     size_t address = host == d->host ? d->address : 0;
     if (!conn)
         return NULL;
@@ -312,6 +336,7 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
                                         .address = address,
                                         .first_host = host,
                                         .first_address = address,
+                                        .avoid = avoid,
                                         .search_ms = courier_now(c).mono_ms};
     if (conn->next)
         conn->next->at = &conn->next;
@@ -322,17 +347,17 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
     timer_init(&conn->timer, courier_loop(c), courier_dialogue_expired, conn);
     conn->wave = pace_opened(&d->pace, &c->pace);
     metric_set(c->counts.open, c->pace.open);
+    pass_over(conn);
     courier_connection_try_soon(conn);
     return conn;
 }
 
-bool courier_connection_wake(struct courier_connection *conn)
+void courier_connection_wake(struct courier_connection *conn)
 {
+    if (!courier_connection_is_idle(conn))
+        return;
     courier_dialogue_look_for_work(conn);
-    if (!conn->working)
-        return false;
     courier_connection_run(conn);
-    return true;
 }
 
 void courier_connection_quit(struct courier_connection *conn)

@@ -15,13 +15,12 @@ struct courier_connection *courier_connection_open(struct courier_destination *d
 /* Closes it at once. What was on its way comes back to the destination, as put off. */
 void courier_connection_free(struct courier_connection *conn);
 
-/* There may be work: an idle connection takes the next job. True where it took one. */
-bool courier_connection_wake(struct courier_connection *conn);
+/* There may be work: takes the next job where it is idle. */
+void courier_connection_wake(struct courier_connection *conn);
 
 /* Says goodbye when what it carries is done. */
 void courier_connection_quit(struct courier_connection *conn);
 
-bool courier_connection_is_idle(const struct courier_connection *conn);
 struct courier_connection *courier_connection_next(const struct courier_connection *conn);
 
 #endif

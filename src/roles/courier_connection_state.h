@@ -37,6 +37,7 @@ struct courier_connection {
     size_t host, address;             /* being tried */
     size_t first_host, first_address; /* where it began */
     bool wrapped;                     /* it has begun again with the first host */
+    uint32_t avoid;                   /* hosts, a bit each, that lack what it was opened for */
     uint32_t wave;
     enum courier_connection_state state;
     bool in_clear; /* TLS that nobody demands has failed here */
@@ -77,6 +78,7 @@ struct courier_connection {
  */
 
 const struct route_host *courier_connection_host(const struct courier_connection *conn);
+bool courier_connection_is_idle(const struct courier_connection *conn);
 void courier_connection_log(const struct courier_connection *conn, struct log_line *line,
                             enum log_level level, const char *event);
 

@@ -40,6 +40,16 @@ static void refuse_rest(struct courier_delivery *d, const struct courier_hop *ho
                                                 .tls = hop->tls});
 }
 
+/* RFC 8689 §4.2.1, and as good for SMTPUTF8: what this host lacks, the next one may have. */
+static void refuse_here(struct courier_delivery *d, const struct courier_hop *hop,
+                        struct str status, struct str words)
+{
+    if (hop->has_others)
+        d->lacking = true;
+    else
+        refuse_rest(d, hop, status, words);
+}
+
 /* It is us, not the next server. */
 static void put_off_rest(struct courier_delivery *d, struct str status, struct str words)
 {
@@ -150,7 +160,7 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
 {
     uint8_t requiretls = d->job->job.envelope.requiretls;
     if (requiretls && requiretls != COURIER_REPORT_REQUIRETLS && !hop->authentic) {
-        refuse_rest(d, hop, STR("5.7.30"),
+        refuse_here(d, hop, STR("5.7.30"),
                     STR("the message requires TLS, and the next server is not known to be who it "
                         "should be"));
         return DELIVERY_OVER;
@@ -161,7 +171,7 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
         return DELIVERY_OVER;
     }
     if (!str_empty(d->plan.refusal_status)) {
-        refuse_rest(d, hop, d->plan.refusal_status, d->plan.refusal_words);
+        refuse_here(d, hop, d->plan.refusal_status, d->plan.refusal_words);
         return DELIVERY_OVER;
     }
     if (!name_message(d, hop)) {
@@ -304,6 +314,7 @@ static uint8_t outcome_of(enum smtp_client_verdict verdict)
     case SMTP_CLIENT_TAKEN:
         return OUTCOME_DELIVERED;
     case SMTP_CLIENT_REFUSED:
+    case SMTP_CLIENT_LACKING:
         return OUTCOME_FAILED;
     default:
         return OUTCOME_LATER;
@@ -318,6 +329,10 @@ void courier_delivery_recipient(struct courier_delivery *d, const struct smtp_cl
     d->taken = d->taken || (reply->code != 0 && reply->code != SHUTDOWN_CODE);
     if (result->verdict == SMTP_CLIENT_AGAIN)
         return;
+    if (result->verdict == SMTP_CLIENT_LACKING && hop->has_others) {
+        d->lacking = true;
+        return;
+    }
     if (result->verdict == SMTP_CLIENT_UNKNOWN)
         metric_add(d->courier->counts.maybe_repeated, 1);
     buf_init(&words, WORDS_SIZE);

@@ -23,9 +23,10 @@ struct courier_delivery {
     struct buf converted;
     struct str piece; /* what the engine takes next */
     bool piece_is_last, prefix_is_said, whole;
-    bool begun;  /* smtp_client_send was called */
-    bool wanted; /* the engine wants the body */
-    bool broken; /* the connection must be closed: the message cannot be told to its end */
+    bool begun;   /* smtp_client_send was called */
+    bool wanted;  /* the engine wants the body */
+    bool lacking; /* this host lacks what it needs, another may not: nothing was told to it */
+    bool broken;  /* the connection must be closed: the message cannot be told to its end */
     struct str broken_status, broken_words;
     bool taken;     /* the next server answered this message, well or not */
     bool no_memory; /* for what is to be said of it */
@@ -37,13 +38,15 @@ struct courier_hop {
     struct str remote; /* "mx.example.org [192.0.2.1]:25" */
     struct str tls;    /* "TLSv1.3 TLS_AES_256_GCM_SHA384 verified"; empty: in clear */
     bool lmtp;
-    bool authentic; /* name and certificate are who they should be (RFC 8689 §4.2.1) */
+    bool authentic;  /* name and certificate are who they should be (RFC 8689 §4.2.1) */
+    bool has_others; /* another host may have what this one lacks for the message at hand */
 };
 
 enum courier_delivery_state {
     DELIVERY_GOES_ON,
     DELIVERY_WAITS, /* for the vault: `ready` will be called */
-    DELIVERY_OVER,  /* nothing of it was told to the server, nobody of this job is left here */
+    DELIVERY_OVER,  /* nothing of it was told to the server: nobody of this job is left, or it is
+                       for another host (`lacking`) */
     DELIVERY_BROKEN /* begun, and not to be ended: close the connection */
 };
 
@@ -61,7 +64,8 @@ void courier_delivery_body_wanted(struct courier_delivery *d);
 void courier_delivery_recipient(struct courier_delivery *d, const struct smtp_client_result *result,
                                 const struct courier_hop *hop);
 
-/* It is over: returns the job, which may have recipients left (for another transaction). */
+/* It is over: returns the job, which may have recipients left (for another transaction, or host).
+ */
 struct courier_job *courier_delivery_end(struct courier_delivery *d);
 
 #endif

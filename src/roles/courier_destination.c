@@ -122,29 +122,86 @@ void courier_destination_add(struct courier_destination *d, struct courier_job *
     courier_destination_run_soon(d);
 }
 
-static struct courier_job *shift(struct courier_destination *d)
+/* The job at that place of the list leaves it. */
+static struct courier_job *unlink_job(struct courier_destination *d, struct courier_job **at)
 {
-    struct courier_job *job = d->jobs;
+    struct courier_job *job = *at;
     if (!job)
         return NULL;
-    d->jobs = job->next;
-    if (!d->jobs)
-        d->last_job = &d->jobs;
+    *at = job->next;
+    if (!job->next)
+        d->last_job = at;
     job->next = NULL;
     d->waiting--;
     return job;
 }
 
-struct courier_job *courier_destination_take(struct courier_destination *d)
+/* Hosts of the route in use that lack something for the job. */
+static uint32_t lacking_hosts(const struct courier_destination *d, const struct courier_job *job)
+{
+    return job->lacking_route == d->route_number ? job->lacking_hosts : 0;
+}
+
+static bool may_take(const struct courier_destination *d, const struct courier_job *job,
+                     size_t host)
+{
+    return (lacking_hosts(d, job) & UINT32_C(1) << host) == 0;
+}
+
+struct courier_job *courier_destination_take(struct courier_destination *d, size_t host)
 {
     struct now now = courier_now(d->courier);
-    if (d->ending || !d->jobs || pace_message_at(&d->pace, now) > now.mono_ms)
+    struct courier_job **at = &d->jobs;
+    while (*at && !may_take(d, *at, host))
+        at = &(*at)->next;
+    if (d->ending || !*at || pace_message_at(&d->pace, now) > now.mono_ms)
         return NULL;
     pace_message_started(&d->pace, now);
     d->working++;
     if (d->waiting < WAITING_LOW && d->more)
         courier_queue_ask_soon(d->courier);
-    return shift(d);
+    return unlink_job(d, at);
+}
+
+/* ---- What a host lacks -------------------------------------------------------------------------
+ */
+
+void courier_destination_note_lack(struct courier_destination *d, struct courier_job *job,
+                                   size_t host)
+{
+    struct log_line line;
+    job->lacking_hosts = lacking_hosts(d, job) | UINT32_C(1) << host;
+    job->lacking_route = d->route_number;
+    log_line(d, &line, LOG_INFO, "for-another-host");
+    log_str(&line, "id", job->job.trace_id);
+    log_str(&line, "host", d->route->route.decision.hosts[host].name);
+    log_end(&line);
+}
+
+bool courier_destination_has_others(const struct courier_destination *d,
+                                    const struct courier_job *job, size_t host)
+{
+    uint32_t all = (uint32_t)((UINT64_C(1) << d->route->route.decision.host_count) - 1);
+    return (lacking_hosts(d, job) | UINT32_C(1) << host) != all;
+}
+
+bool courier_destination_has_only_others(const struct courier_destination *d, size_t host)
+{
+    const struct courier_job *job = d->jobs;
+    while (job && !may_take(d, job, host))
+        job = job->next;
+    return d->jobs && !job;
+}
+
+uint32_t courier_destination_avoids(const struct courier_destination *d)
+{
+    return d->jobs ? lacking_hosts(d, d->jobs) : 0;
+}
+
+bool courier_destination_wants_place(const struct courier_destination *d, size_t host)
+{
+    return d->jobs && !may_take(d, d->jobs, host) && d->connection_count == d->ready_count &&
+           !pace_may_open(&d->pace, &d->courier->pace);
 }
 
 void courier_destination_return(struct courier_destination *d, struct courier_job *job)
@@ -165,10 +222,26 @@ void courier_destination_return(struct courier_destination *d, struct courier_jo
 static void end_waiting(struct courier_destination *d, const struct courier_fate *fate)
 {
     struct courier_job *job;
-    while ((job = shift(d)) != NULL) {
+    while ((job = unlink_job(d, &d->jobs)) != NULL) {
         courier_job_end_rest(d->courier, job, fate);
         job_over(d, job);
     }
+}
+
+void courier_destination_unfit(struct courier_destination *d, uint32_t avoid,
+                               const struct courier_fate *fate)
+{
+    struct courier_job **at = &d->jobs;
+    while (*at) {
+        if ((lacking_hosts(d, *at) & avoid) != avoid) {
+            at = &(*at)->next;
+            continue;
+        }
+        struct courier_job *job = unlink_job(d, at);
+        courier_job_end_rest(d->courier, job, fate);
+        job_over(d, job);
+    }
+    courier_destination_run_soon(d);
 }
 
 uint32_t courier_destination_wants(const struct courier_destination *d)
@@ -238,6 +311,7 @@ static void on_route(void *context)
     }
     courier_route_drop(d->route);
     d->route = found;
+    d->route_number++;
     d->host = d->address = 0;
     d->failed_hosts = 0;
     courier_destination_run_soon(d);
@@ -263,12 +337,13 @@ static bool route_is_old(const struct courier_destination *d)
 /* ---- Running -----------------------------------------------------------------------------------
  */
 
-static struct courier_connection *idle_connection(struct courier_destination *d)
+/* Idle connections take what their hosts may have. */
+static void wake_connections(struct courier_destination *d)
 {
-    struct courier_connection *conn = d->connections;
-    while (conn && !courier_connection_is_idle(conn))
-        conn = courier_connection_next(conn);
-    return conn;
+    for (struct courier_connection *conn = d->connections, *next; conn && d->jobs; conn = next) {
+        next = courier_connection_next(conn);
+        courier_connection_wake(conn);
+    }
 }
 
 /* Connections that are not in yet will take a message each. */
@@ -316,15 +391,13 @@ static void rest(struct courier_destination *d)
 static void work(struct courier_destination *d)
 {
     struct now now = courier_now(d->courier);
-    struct courier_connection *conn;
     int64_t at_ms = pace_message_at(&d->pace, now);
     d->idle_since_ms = 0;
     if (at_ms > now.mono_ms) {
         timer_set(&d->timer, at_ms);
         return;
     }
-    while (d->jobs && (conn = idle_connection(d)) != NULL && courier_connection_wake(conn))
-        continue;
+    wake_connections(d);
     if (!d->jobs)
         return;
     if (route_is_old(d))

@@ -16,6 +16,7 @@ struct courier_destination {
     uint32_t trouble;
     struct courier_route *route;   /* the one in use; NULL until it is found */
     struct courier_route *finding; /* the one that is being looked for */
+    uint32_t route_number;         /* how many there were */
     struct pace pace;
     struct courier_job *jobs, **last_job; /* that wait for a connection */
     size_t waiting;
@@ -59,8 +60,40 @@ uint32_t courier_destination_wants(const struct courier_destination *d);
 
 /* ---- For its connections --------------------------------------------------------------------- */
 
-/* The next job, the connection's from now on; NULL: none at the moment. */
-struct courier_job *courier_destination_take(struct courier_destination *d);
+/*
+ * The next job that this host of the route may take, the connection's from now on; NULL: none at
+ * the moment.
+ */
+struct courier_job *courier_destination_take(struct courier_destination *d, size_t host);
+
+/*
+ * A host may lack what a message needs: REQUIRETLS, SMTPUTF8, its size. Then the message goes to
+ * another host of the route, over a connection that is opened for it; what all of them lack is
+ * refused by the last one (RFC 8689 §4.2.1).
+ */
+void courier_destination_note_lack(struct courier_destination *d, struct courier_job *job,
+                                   size_t host);
+
+/* Is there a host besides this one that may take the job? */
+bool courier_destination_has_others(const struct courier_destination *d,
+                                    const struct courier_job *job, size_t host);
+
+/* Jobs wait, and none that this host may take. */
+bool courier_destination_has_only_others(const struct courier_destination *d, size_t host);
+
+/* The job that waits longest cannot go to this host, and no connection may be opened beside it. */
+bool courier_destination_wants_place(const struct courier_destination *d, size_t host);
+
+/* The hosts, a bit each, that a new connection need not try: those of no use to who waits longest.
+ */
+uint32_t courier_destination_avoids(const struct courier_destination *d);
+
+/*
+ * A connection came to nothing on every host but those in `avoid`: the fate is for the jobs that
+ * cannot go to these. It says nothing about the destination.
+ */
+void courier_destination_unfit(struct courier_destination *d, uint32_t avoid,
+                               const struct courier_fate *fate);
 
 /* The job comes back: to be tried again at once where recipients are left, else it is over. */
 void courier_destination_return(struct courier_destination *d, struct courier_job *job);

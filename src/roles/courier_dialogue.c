@@ -22,15 +22,18 @@ void courier_dialogue_look_for_work(struct courier_connection *conn)
     if (!courier_connection_is_idle(conn))
         return;
     struct courier_job *job = NULL;
-    bool worn = o->messages_per_connection > 0 && conn->carried >= o->messages_per_connection;
+    /* Of an old route it carries no more: who the hosts are may have changed. */
+    bool worn = conn->route != d->route || courier_destination_wants_place(d, conn->host) ||
+                (o->messages_per_connection > 0 && conn->carried >= o->messages_per_connection);
     if (!worn)
-        job = courier_destination_take(d);
+        job = courier_destination_take(d, conn->host);
     if (job) {
         conn->working = true;
+        conn->hop.has_others = courier_destination_has_others(d, job, conn->host);
         courier_delivery_begin(&conn->delivery, conn->courier, job, conn->engine, on_body_ready,
                                conn);
         conn->run_again = true;
-    } else if (worn || conn->put_off) {
+    } else if (worn || conn->put_off || courier_destination_has_only_others(d, conn->host)) {
         courier_connection_quit(conn);
     } else {
         courier_destination_run_soon(d);
@@ -39,10 +42,14 @@ void courier_dialogue_look_for_work(struct courier_connection *conn)
 
 static void job_over(struct courier_connection *conn)
 {
+    struct courier_destination *d = conn->destination;
+    bool is_lacking = conn->delivery.lacking && conn->route == d->route;
     struct courier_job *job = courier_delivery_end(&conn->delivery);
     conn->working = false;
     job->again = job->again || conn->stale;
-    courier_destination_return(conn->destination, job);
+    if (is_lacking)
+        courier_destination_note_lack(d, job, conn->host);
+    courier_destination_return(d, job);
 }
 
 static void message_done(struct courier_connection *conn, bool more)
@@ -88,7 +95,7 @@ static void got_ready(struct courier_connection *conn)
     bool tls = stream_tls(&conn->stream) != NULL;
     conn->ready = true;
     d->ready_count++;
-    if (conn->route == d->route) {
+    if (conn->route == d->route && conn->avoid == 0) {
         d->host = conn->host;
         d->address = conn->address;
         d->failed_hosts &= ~(UINT32_C(1) << conn->host);
@@ -272,15 +279,26 @@ static void on_event(struct courier_connection *conn, const struct smtp_client_e
     }
 }
 
-static bool act(struct courier_connection *conn)
+static bool pull(struct courier_connection *conn)
 {
     struct smtp_client_event event;
-    bool acted = false;
+    bool pulled = false;
     while (conn->state == CONN_TALKING && smtp_client_next(conn->engine, &event)) {
         on_event(conn, &event);
-        acted = true;
+        pulled = true;
     }
+    return pulled;
+}
+
+/* What is delivered may end at once, without a word to the server: then there are events again. */
+static bool act(struct courier_connection *conn)
+{
+    bool acted = pull(conn);
     deliver(conn);
+    while (pull(conn)) {
+        acted = true;
+        deliver(conn);
+    }
     return acted;
 }
 

@@ -24,6 +24,8 @@ struct courier_job {
     struct courier_end *ends; /* one for each of job.recipients */
     size_t left;              /* that have not ended */
     size_t size;              /* of memory, nearly */
+    uint32_t lacking_hosts;   /* of the route of that number, a bit each: that cannot take it */
+    uint32_t lacking_route;
     bool again; /* a connection that had been idle broke under it: this was no attempt */
     struct courier_report *report; /* goes with the outcomes */
 };

@@ -477,8 +477,8 @@ const char *smtp_client_verdict_name(enum smtp_client_verdict verdict)
 {
     static const char *const names[] = {
         [SMTP_CLIENT_TAKEN] = "taken",     [SMTP_CLIENT_LATER] = "later",
-        [SMTP_CLIENT_REFUSED] = "refused", [SMTP_CLIENT_AGAIN] = "again",
-        [SMTP_CLIENT_UNKNOWN] = "unknown",
+        [SMTP_CLIENT_REFUSED] = "refused", [SMTP_CLIENT_LACKING] = "lacking",
+        [SMTP_CLIENT_AGAIN] = "again",     [SMTP_CLIENT_UNKNOWN] = "unknown",
     };
     return names[verdict];
 }

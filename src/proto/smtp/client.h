@@ -129,7 +129,8 @@ enum smtp_client_stage {
 enum smtp_client_verdict {
     SMTP_CLIENT_TAKEN,   /* the peer has it */
     SMTP_CLIENT_LATER,   /* a 4xx, or the connection broke: certainly not taken */
-    SMTP_CLIENT_REFUSED, /* a 5xx, or the peer lacks what the message needs */
+    SMTP_CLIENT_REFUSED, /* a 5xx, or it is no address */
+    SMTP_CLIENT_LACKING, /* nothing was said: the peer lacks what it needs, another may not */
     SMTP_CLIENT_AGAIN,   /* too many recipients: at once, in another transaction; no attempt */
     SMTP_CLIENT_UNKNOWN  /* all was sent and no reply came: perhaps taken; to be tried later */
 };
@@ -220,10 +221,10 @@ struct smtp_client_recipient {
 /*
  * A message as it shall be sent. What the peer does not offer and the message can go without (SIZE,
  * DSN, DELIVERBY with mode N, MT-PRIORITY) is not said. What it cannot go without refuses the
- * message or the recipient here, before anything is sent: larger than size_max 5.3.4; 8-bit or
- * binary without the extension 5.6.3; SMTPUTF8 missing 5.6.7; REQUIRETLS missing, or not under TLS,
- * 5.7.30; mode R without DELIVERBY 5.3.3;
- * a path that is no Mailbox 5.1.3 (5.1.7).
+ * message here, before anything is sent, with SMTP_CLIENT_LACKING: larger than size_max 5.3.4;
+ * 8-bit or binary without the extension 5.6.3; SMTPUTF8 missing 5.6.7; REQUIRETLS missing, or not
+ * under TLS, 5.7.30; mode R without DELIVERBY 5.3.3. A path that is no Mailbox refuses the
+ * recipient or the message with SMTP_CLIENT_REFUSED, 5.1.3 or 5.1.7.
  */
 struct smtp_client_message {
     struct str reverse_path; /* "local@domain"; empty: the null path */

@@ -63,8 +63,10 @@ void smtp_client_send(struct smtp_client *c, const struct smtp_client_message *m
         client_close(c, SMTP_CLIENT_CLOSE_NO_MEMORY);
     else if (closed)
         client_settle(c, SMTP_CLIENT_IDLE, SMTP_CLIENT_LATER, c->closed.reply);
-    else if (client_find_obstacle(c, message, &reply))
-        client_settle(c, SMTP_CLIENT_MAIL, client_verdict(&reply), reply);
+    else if (client_find_fault(message, &reply))
+        client_settle(c, SMTP_CLIENT_MAIL, SMTP_CLIENT_REFUSED, reply);
+    else if (client_find_lack(c, message, &reply))
+        client_settle(c, SMTP_CLIENT_MAIL, SMTP_CLIENT_LACKING, reply);
     else
         client_continue_message(c);
 }

@@ -10,7 +10,7 @@ enum {
     BY_MAX_S = 999999999
 };
 
-/* ---- Obstacles ---------------------------------------------------------------------------- */
+/* ---- What stands against it --------------------------------------------------------------- */
 
 static bool is_path_good(struct str path, bool utf8, bool *ret_needs_utf8)
 {
@@ -35,15 +35,26 @@ static bool can_require_tls(const struct smtp_client *c)
     return c->abilities.requiretls && c->tls;
 }
 
-bool client_find_obstacle(const struct smtp_client *c, const struct smtp_client_message *m,
-                          struct smtp_client_reply *ret_reply)
+/* Without SMTPUTF8 said for it, an address in other letters is none. */
+bool client_find_fault(const struct smtp_client_message *m, struct smtp_client_reply *ret_reply)
+{
+    bool needs_utf8 = false;
+    if (str_empty(m->reverse_path))
+        return false;
+    if (!is_path_good(m->reverse_path, m->utf8, &needs_utf8))
+        *ret_reply = client_own_reply(5, 1, 7, STR("the sender is no address"));
+    else if (needs_utf8)
+        *ret_reply = client_own_reply(5, 6, 7, STR("the sender's address needs SMTPUTF8"));
+    else
+        return false;
+    return true;
+}
+
+bool client_find_lack(const struct smtp_client *c, const struct smtp_client_message *m,
+                      struct smtp_client_reply *ret_reply)
 {
     const struct smtp_abilities *a = &c->abilities;
-    bool null = str_empty(m->reverse_path), needs_utf8 = false;
-    bool good = null || is_path_good(m->reverse_path, m->utf8, &needs_utf8);
-    if (!good)
-        *ret_reply = client_own_reply(5, 1, 7, STR("the sender is no address"));
-    else if (needs_utf8 || (m->utf8 && !a->smtputf8))
+    if (m->utf8 && !a->smtputf8)
         *ret_reply = client_own_reply(5, 6, 7, STR("the server does not offer SMTPUTF8"));
     else if (m->requiretls && !can_require_tls(c)) /* RFC 8689 §4.2.1 */
         *ret_reply = client_own_reply(5, 7, 30, STR("the server does not offer REQUIRETLS"));

@@ -185,9 +185,12 @@ void client_settle_refused(struct smtp_client *c, enum smtp_client_stage stage);
 void client_tell_recipient(struct smtp_client *c, uint32_t index, enum smtp_client_verdict verdict,
                            enum smtp_client_stage stage, struct smtp_client_reply reply);
 
-/* client_params.c: what the peer lacks or we refuse, for the whole message; false: nothing. */
-bool client_find_obstacle(const struct smtp_client *c, const struct smtp_client_message *m,
-                          struct smtp_client_reply *ret_reply);
+/* client_params.c: why nobody gets it, whoever the peer; false: nothing is wrong with it. */
+bool client_find_fault(const struct smtp_client_message *m, struct smtp_client_reply *ret_reply);
+
+/* What this peer lacks that the message cannot go without; false: nothing. */
+bool client_find_lack(const struct smtp_client *c, const struct smtp_client_message *m,
+                      struct smtp_client_reply *ret_reply);
 
 bool client_find_rcpt_obstacle(const struct smtp_client_message *m,
                                const struct smtp_client_recipient *r,
