@@ -260,14 +260,29 @@ static int allow_beneath(int ruleset, const char *folder, uint64_t rights)
 }
 
 /*
- * A kernel without Landlock (not Debian's) leaves seccomp and the uid, which hold for the roles
- * that read strangers' bytes: those have no files at all.
+ * 0 where the kernel has none (not Debian's), or the filter of a container that we run in keeps it
+ * from us: the kernel itself never answers EPERM here.
+ */
+static long landlock_abi(void)
+{
+    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    return abi < 0 && (errno == ENOSYS || errno == EOPNOTSUPP || errno == EPERM) ? 0 : abi;
+}
+
+bool sandbox_has_landlock(void)
+{
+    return landlock_abi() > 0;
+}
+
+/*
+ * Without Landlock there are seccomp and the uid, which hold for the roles that read strangers'
+ * bytes: those have no files at all.
  */
 static int hide_files(unsigned may, const char *folder)
 {
-    long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    long abi = landlock_abi();
     if (abi < 1)
-        return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -1;
+        return (int)abi;
     struct landlock_ruleset_attr handled = {.handled_access_fs = handled_rights((int)abi)};
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &handled, sizeof handled, 0);
     if (ruleset < 0)

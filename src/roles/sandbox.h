@@ -10,9 +10,9 @@
 
 /*
  * Shuts the process in for good, as its role's licence says: no new privileges, no capabilities,
- * resource limits, Landlock (no file but the folder's), and a seccomp allow-list. A forbidden
- * system call answers EPERM (EACCES for a file), except those that only an intruder makes: they end
- * the process. `folder` is NULL for roles whose licence has no files.
+ * resource limits, Landlock where there is one (no file but the folder's), and a seccomp
+ * allow-list. A forbidden system call answers EPERM (EACCES for a file), except those that only an
+ * intruder makes: they end the process. `folder` is NULL for roles whose licence has no files.
  *
  *   edge      accept; no files; no socket of the network made, none connected
  *   courier   sockets of the network, connected outwards; no files. Unix sockets too, where a route
@@ -23,6 +23,9 @@
  */
 enum status_code sandbox_enter(enum ipc_role role, const char *folder, bool unix_sockets,
                                struct diag *diag) MUST_USE;
+
+/* Whether we may use Landlock here. Without it a sandbox is made of the other fences. */
+bool sandbox_has_landlock(void);
 
 /*
  * In a child of a warden that is root, before exec: gives up uid, gid, groups and the bounding set

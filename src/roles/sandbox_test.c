@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -206,6 +207,32 @@ static void an_intruder_ends_the_process(void **state)
     assert_int_equal(WTERMSIG(status), SIGSYS);
 }
 
+/* As containers do whose filter is older than Landlock. */
+static bool refuse_landlock(void)
+{
+    scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+    bool ok = f &&
+              seccomp_rule_add(f, SCMP_ACT_ERRNO(EPERM), SYS_landlock_create_ruleset, 0) == 0 &&
+              seccomp_load(f) == 0;
+    seccomp_release(f);
+    return ok;
+}
+
+static void a_container_that_refuses_landlock_leaves_the_other_fences(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        if (!refuse_landlock() || sandbox_has_landlock() ||
+            sandbox_enter(ROLE_MAILROOM, own, false, NULL) != STATUS_OK)
+            _exit(1);
+        _exit(open(file, O_RDONLY) >= 0 && socket(AF_INET, SOCK_STREAM, 0) < 0 ? 0 : 2);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +243,7 @@ int main(void)
         cmocka_unit_test(vault_and_keeper_write_their_folder_and_nothing_else),
         cmocka_unit_test(the_kernel_confirms_it),
         cmocka_unit_test(an_intruder_ends_the_process),
+        cmocka_unit_test(a_container_that_refuses_landlock_leaves_the_other_fences),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/limits.h"
+#include "roles/sandbox.h"
 #include "roles/spawn.h"
 #include "roles/warden_notify.h"
 #include "roles/warden_state.h"
@@ -194,6 +195,9 @@ static void serve(struct warden *w)
     struct signal_watch watches[sizeof numbers / sizeof *numbers];
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         signal_watch_start(&watches[i], w->loop, numbers[i], on_signal, w);
+    if (!sandbox_has_landlock())
+        log_plain(w, LOG_WARN, "no-landlock",
+                  "this kernel or container has none: seccomp and users keep the roles from files");
     children_start(w);
     loop_run(w->loop);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
