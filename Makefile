@@ -22,10 +22,11 @@ build: build/build.ninja
 
 build/build.ninja:
 	@tools/packages build
-	@meson setup build --prefix $(PREFIX) >/dev/null
+	@said=$$(meson setup build --prefix $(PREFIX)) || { echo "$$said"; exit 1; }
 
-run: build
-	@tools/packages check
+run:
+	@tools/packages build run
+	@$(MAKE) --no-print-directory build
 	@tools/run
 
 check:
