@@ -1,5 +1,18 @@
 #include "base/text.h"
 
+bool text_is_control(uint32_t c)
+{
+    static const uint32_t ranges[][2] = {
+        {0, 0x1F},        {0x7F, 0x9F},     {0x061C, 0x061C}, {0x200E, 0x200F},
+        {0x2028, 0x202E}, {0x2066, 0x2069}, {0xFEFF, 0xFEFF}, {0xFFF9, 0xFFFB},
+    };
+    for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++)
+        if (c >= ranges[i][0] && c <= ranges[i][1])
+            return true;
+    return false;
+}
+
+/* Bytes of the character at the front of s; 0 where it is none that is to be shown. */
 static size_t utf8_length(struct str s)
 {
     const unsigned char *p = (const unsigned char *)s.ptr;
@@ -12,9 +25,12 @@ static size_t utf8_length(struct str s)
     bool overlong = (p[0] == 0xE0 && p[1] < 0xA0) || (p[0] == 0xF0 && p[1] < 0x90);
     bool surrogate = p[0] == 0xED && p[1] > 0x9F;
     bool beyond = p[0] == 0xF4 && p[1] > 0x8F;
-    /* C1 controls (U+0080 to U+009F) move a terminal's cursor as well as ESC does. */
-    bool control = p[0] == 0xC2 && p[1] < 0xA0;
-    return overlong || surrogate || beyond || control ? 0 : want;
+    if (overlong || surrogate || beyond)
+        return 0;
+    uint32_t c = p[0] & (0xFFu >> (want + 1));
+    for (size_t i = 1; i < want; i++)
+        c = c << 6 | (p[i] & 0x3F);
+    return text_is_control(c) ? 0 : want;
 }
 
 static bool is_plain(char c)

@@ -30,8 +30,15 @@ static inline struct str text_peek(struct text t)
 }
 
 /*
+ * True of characters that a terminal obeys instead of showing them: controls (C0, DEL, C1), line
+ * and paragraph separators, and the marks that turn the direction of what stands beside them, with
+ * which a stranger's words can look like ours.
+ */
+bool text_is_control(uint32_t c);
+
+/*
  * Appends t as a logfmt value: bare where it is plain, else in double quotes with \" \\ \n \r \t
- * and \xHH for every byte that is not printable ASCII or part of valid UTF-8. What is longer than
+ * and \xHH for every byte of a control, or that is not UTF-8. What is longer than
  * len_max bytes ends in "...".
  */
 void text_to_log(struct buf *out, struct text t, size_t len_max);

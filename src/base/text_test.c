@@ -35,6 +35,10 @@ static void nothing_can_forge_a_line_or_drive_a_terminal(void **state)
     expect_logged(STR("x\r\nlevel=error\t"), 100, STR("\"x\\r\\nlevel=error\\t\""));
     expect_logged(STR("\x1B[2J\0\x7F"), 100, STR("\"\\x1B[2J\\x00\\x7F\""));
     expect_logged(STR("\xC2\x9B!"), 100, STR("\"\\xC2\\x9B!\""));
+    expect_logged(STR("\xE2\x80\xAE!"), 100, STR("\"\\xE2\\x80\\xAE!\""));
+    expect_logged(STR("\xE2\x80\xA8!"), 100, STR("\"\\xE2\\x80\\xA8!\""));
+    expect_logged(STR("\xE2\x82\xAC\xF0\x9F\x93\xAE"), 100,
+                  STR("\"\xE2\x82\xAC\xF0\x9F\x93\xAE\""));
     expect_logged(STR("\xC0\xAF\xED\xA0\x80\xF4\x90\x80\x80"), 100,
                   STR("\"\\xC0\\xAF\\xED\\xA0\\x80\\xF4\\x90\\x80\\x80\""));
     expect_logged(STR("\xE2\x82"), 100, STR("\"\\xE2\\x82\""));

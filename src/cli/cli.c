@@ -4,6 +4,9 @@
 #include <stdlib.h>
 
 #include "cli/listing.h"
+#include "codec/utf8.h"
+
+enum { COMPLAINT_SIZE_MAX = 1 << 17 };
 
 /* Every command takes these. */
 static const struct cli_option common_options[] = {
@@ -245,13 +248,29 @@ const char *cli_option(const struct cli *cli, const char *name)
     return last;
 }
 
+void cli_vcomplain(FILE *err, const char *format, va_list args)
+{
+    struct buf words, shown;
+    struct str rest, line;
+    buf_init(&words, COMPLAINT_SIZE_MAX);
+    buf_init(&shown, 3 * COMPLAINT_SIZE_MAX);
+    buf_vprintf(&words, format, args);
+    rest = buf_str(&words);
+    while (str_split(&rest, '\n', &line)) {
+        utf8_put_shown(&shown, line);
+        buf_append_byte(&shown, '\n');
+    }
+    fwrite(shown.ptr, 1, shown.len, err);
+    buf_release(&words);
+    buf_release(&shown);
+}
+
 __attribute__((format(printf, 2, 0))) static void complain(struct cli *cli, const char *format,
                                                            va_list args)
 {
     fflush(cli->out);
     fprintf(cli->err, "postern: %s: ", cli->command->name);
-    vfprintf(cli->err, format, args);
-    fputc('\n', cli->err);
+    cli_vcomplain(cli->err, format, args);
 }
 
 enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, ...)

@@ -1,6 +1,7 @@
 #ifndef POSTERN_CLI_CLI_H
 #define POSTERN_CLI_CLI_H
 
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -85,6 +86,10 @@ const char *cli_option_nth(const struct cli *cli, const char *name, size_t n);
 /* "postern: domain add: words" on standard error; returns `code`. */
 enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The words on err, with a line end; nothing in them moves a cursor. */
+void cli_vcomplain(FILE *err, const char *format, va_list args)
+    __attribute__((format(printf, 2, 0)));
 
 /* The same with a pointer to the command's --help; returns CLI_USAGE. */
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)

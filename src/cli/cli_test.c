@@ -103,11 +103,28 @@ static void templates_are_filled_in(void **state)
     buf_release(&out);
 }
 
+static void an_error_moves_no_cursor(void **state)
+{
+    (void)state;
+    const char *const words[] = {"postern", "config", "check",
+                                 "/no\x1b[2J\xc2\x9b"
+                                 "2J"};
+    struct ran r = run(words, 4);
+    assert_null(strchr(r.err, 0x1b));
+    assert_null(strstr(r.err, "\xc2\x9b"));
+    assert_non_null(strstr(r.err, "/no [2J 2J: "));
+    free(r.out);
+    free(r.err);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_come_in_every_usual_shape), cmocka_unit_test(a_slip_is_explained),
-        cmocka_unit_test(a_missing_configuration_is_named),  cmocka_unit_test(sizes_have_units),
+        cmocka_unit_test(an_error_moves_no_cursor),
+        cmocka_unit_test(options_come_in_every_usual_shape),
+        cmocka_unit_test(a_slip_is_explained),
+        cmocka_unit_test(a_missing_configuration_is_named),
+        cmocka_unit_test(sizes_have_units),
         cmocka_unit_test(templates_are_filled_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

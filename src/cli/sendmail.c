@@ -51,8 +51,7 @@ __attribute__((format(printf, 3, 4))) static int fail(struct sendmail *m, int co
     va_list args;
     va_start(args, format);
     fputs("sendmail: ", m->err);
-    vfprintf(m->err, format, args);
-    fputc('\n', m->err);
+    cli_vcomplain(m->err, format, args);
     va_end(args);
     m->exit_code = code;
     return code;

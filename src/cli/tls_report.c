@@ -175,7 +175,7 @@ static void print_json(const struct report_day *d)
         json_array_append_new(reports, report);
     }
     json_dumpf(str_empty(d->domain) ? reports : json_array_get(reports, 0), d->cli->out,
-               JSON_INDENT(2));
+               JSON_INDENT(2) | JSON_ENSURE_ASCII);
     fputc('\n', d->cli->out);
     json_decref(reports);
 }

@@ -1,5 +1,7 @@
 #include "codec/utf8.h"
 
+#include "base/text.h"
+
 /*
  * RFC 3629 §4:
  *   UTF8-octets = *( UTF8-char )
@@ -122,6 +124,15 @@ void utf8_repair(struct buf *out, struct str s)
         uint32_t c;
         if (s.len > 0 && !utf8_next(&s, &c))
             utf8_put(out, UTF8_REPLACEMENT);
+    }
+}
+
+void utf8_put_shown(struct buf *out, struct str s)
+{
+    while (s.len > 0) {
+        uint32_t c;
+        utf8_next(&s, &c);
+        utf8_put(out, text_is_control(c) ? ' ' : c);
     }
 }
 

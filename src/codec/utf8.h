@@ -33,6 +33,9 @@ void utf8_put(struct buf *out, uint32_t c);
 /* Appends s with every byte run that is not UTF-8 replaced by UTF8_REPLACEMENT. */
 void utf8_repair(struct buf *out, struct str s);
 
+/* The same, and each character that a terminal obeys (text_is_control) becomes a space. */
+void utf8_put_shown(struct buf *out, struct str s);
+
 /* The longest prefix of s, of at most len_max bytes, that does not cut a character in two. */
 struct str utf8_prefix(struct str s, size_t len_max);
 

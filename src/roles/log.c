@@ -26,10 +26,14 @@ static void put_json_string(struct buf *out, struct str s)
         bool valid = utf8_next(&rest, &point);
         struct str taken = str_sub(s, 0, s.len - rest.len);
         s = rest;
-        if (valid && point >= ' ' && point != 0x7f) {
+        if (valid && !text_is_control(point)) {
             if (point == '"' || point == '\\')
                 buf_append_byte(out, '\\');
             buf_append_str(out, taken);
+            continue;
+        }
+        if (valid) { /* none of them is beyond the 16 bits that \u has */
+            buf_printf(out, "\\u%04x", (unsigned)point);
             continue;
         }
         /* What is not UTF-8: each byte as the Latin-1 character of its number. */

@@ -48,6 +48,24 @@ static void a_line_is_logfmt_or_json_and_a_stranger_cannot_break_it(void **state
     close(fds[1]);
 }
 
+static void what_a_terminal_would_obey_is_escaped_in_json_too(void **state)
+{
+    (void)state;
+    int fds[2];
+    struct log log;
+    struct log_line line;
+    assert_int_equal(pipe(fds), 0);
+    log_init(&log, fds[1], ROLE_EDGE);
+    log.json = true;
+    log_begin(&line, &log, (struct now){0}, LOG_INFO, "odd");
+    log_str(&line, "k", STR("\xC2\x9B\xE2\x80\xAE\x1B\xFF\xC3\xA9"));
+    log_end(&line);
+    read_back(fds[0]);
+    assert_non_null(strstr(seen, "\"k\":\"\\u009b\\u202e\\u001b\\u00ff\xC3\xA9\""));
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void lines_below_the_level_are_not_written(void **state)
 {
     (void)state;
@@ -112,6 +130,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_line_is_logfmt_or_json_and_a_stranger_cannot_break_it),
+        cmocka_unit_test(what_a_terminal_would_obey_is_escaped_in_json_too),
         cmocka_unit_test(lines_below_the_level_are_not_written),
         cmocka_unit_test(a_reader_that_is_too_slow_costs_lines_and_they_are_counted),
         cmocka_unit_test(a_line_that_would_be_too_long_loses_fields_not_its_end),
