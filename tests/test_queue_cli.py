@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import resource
 import sqlite3
 import subprocess
 
@@ -134,6 +135,34 @@ def test_conditions_choose(queue, domain):
     trace = queue.list("--domain", domain)[1]["trace"]
     assert [row["sender"] for row in queue.list("--trace", trace)] == ["<>"]
     assert queue("queue", "list", "--domain", f"no.{domain}") == "Nothing waits.\n"
+
+
+COPY = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+    INSERT INTO queue SELECT NULL, outgoing, destination, lane, due_ms, attention_ms, 1, task, attempts,
+    notify, noticed, last_ms, recipient, orcpt, last_status, last_words, last_remote
+    FROM queue, n WHERE id = ?"""
+MANY, MEMORY = 40_000, 64 << 20
+
+
+@pytest.mark.parametrize("shape", [["list", "--json"], ["list"], ["show", "--json"]])
+def test_a_long_queue_takes_little_memory(queue, domain, shape):
+    queue.send(f"bob@{domain}")
+    row, = queue.list("--domain", domain)
+    words = ["queue", *shape, row["trace"], "--config", queue.server.config]
+    if shape[0] == "list":
+        words += ["--max", str(2 * MANY)]
+    store = sqlite3.connect(queue.server.folder / "store" / "postern.db", timeout=30)
+    with store:
+        store.execute(COPY, (MANY, row["id"]))
+        store.execute("UPDATE counter SET waiting = waiting + ?, held = held + ?", (MANY, MANY))
+    store.close()
+    done = subprocess.run([postern.PROGRAM, *words], capture_output=True, timeout=60, preexec_fn=(
+        lambda: resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))))
+    queue("queue", "remove", row["trace"])
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(f"bob@{domain}".encode()) == MANY + 1
+    if "--json" in shape:
+        assert len(json.loads(done.stdout)) == MANY + 1
 
 
 def test_held_rows_wait_until_they_are_released(queue, domain):

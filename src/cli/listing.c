@@ -8,10 +8,11 @@
 #include "codec/date.h"
 #include "codec/utf8.h"
 
-enum { CELL_SIZE_MAX = 1 << 20 };
+enum { CELL_SIZE_MAX = 1 << 20, PAGE_ROWS = 1000 };
 
 void listing_init(struct listing *l, const struct listing_column *columns, size_t count)
 {
+    invariant(count <= LISTING_COLUMNS_MAX);
     *l = (struct listing){.columns = columns, .column_count = count, .rows = json_array()};
     invariant(l->rows);
 }
@@ -37,10 +38,7 @@ static json_t *words_value(struct str words)
 {
     struct buf clean;
     buf_init(&clean, CELL_SIZE_MAX);
-    utf8_repair(&clean, str_sub(words, 0, CELL_SIZE_MAX / 4));
-    for (size_t i = 0; i < clean.len; i++)
-        if ((unsigned char)clean.ptr[i] < ' ' || clean.ptr[i] == 0x7f)
-            clean.ptr[i] = ' ';
+    utf8_put_shown(&clean, str_sub(words, 0, CELL_SIZE_MAX / 4));
     json_t *value = json_stringn(clean.ptr ? clean.ptr : "", clean.len);
     buf_release(&clean);
     return value;
@@ -155,27 +153,28 @@ static void pad(FILE *out, size_t count)
         fputc(' ', out);
 }
 
-static void measure(const struct listing *l, struct buf *scratch, size_t *widths)
+static void measure(struct listing *l, struct buf *scratch)
 {
     for (size_t c = 0; c < l->column_count; c++) {
-        widths[c] = strlen(l->columns[c].title);
+        size_t title = strlen(l->columns[c].title);
+        if (l->widths[c] < title)
+            l->widths[c] = title;
         for (size_t r = 0; r < json_array_size(l->rows); r++) {
             size_t w = width(cell_words(scratch, &l->columns[c], json_array_get(l->rows, r)));
-            if (w > widths[c])
-                widths[c] = w;
+            if (w > l->widths[c])
+                l->widths[c] = w;
         }
     }
 }
 
-static void print_row(const struct listing *l, FILE *out, const json_t *row, struct buf *scratch,
-                      const size_t *widths)
+static void print_row(const struct listing *l, FILE *out, const json_t *row, struct buf *scratch)
 {
     for (size_t c = 0; c < l->column_count; c++) {
         struct str words =
             row ? cell_words(scratch, &l->columns[c], row) : str_from_c(l->columns[c].title);
         fwrite(words.ptr, 1, words.len, out);
         if (c + 1 < l->column_count)
-            pad(out, widths[c] - width(words) + 2);
+            pad(out, l->widths[c] - width(words) + 2);
     }
     fputc('\n', out);
 }
@@ -193,26 +192,6 @@ static void print_json(const json_t *value, FILE *out)
     fputc('\n', out);
 }
 
-void listing_print_table(struct listing *l, FILE *out, bool json, const char *none)
-{
-    size_t widths[16];
-    struct buf scratch;
-    invariant(!l->row && (json || l->column_count <= sizeof(widths) / sizeof(widths[0])));
-    buf_init(&scratch, CELL_SIZE_MAX);
-    if (json) {
-        print_json(l->rows, out);
-    } else if (json_array_size(l->rows) == 0) {
-        fprintf(out, "%s\n", none);
-    } else {
-        measure(l, &scratch, widths);
-        print_row(l, out, NULL, &scratch, widths);
-        for (size_t r = 0; r < json_array_size(l->rows); r++)
-            print_row(l, out, json_array_get(l->rows, r), &scratch, widths);
-    }
-    buf_release(&scratch);
-    listing_release(l);
-}
-
 static void print_record(const struct listing *l, FILE *out, const json_t *row, struct buf *scratch)
 {
     for (size_t c = 0; c < l->column_count; c++) {
@@ -221,20 +200,73 @@ static void print_record(const struct listing *l, FILE *out, const json_t *row, 
     }
 }
 
-void listing_print_records(struct listing *l, FILE *out, bool json)
+/* One row of an array, as it looks within: "\n  {...}". */
+static void print_element(const json_t *row, FILE *out)
+{
+    json_t *array = json_array();
+    int failed = json_array_append(array, (json_t *)(uintptr_t)row);
+    char *text = failed ? NULL : json_dumps(array, JSON_INDENT(2));
+    invariant(text);
+    struct str inner = str_from_c(text); /* without "[" and "\n]" */
+    inner = str_sub(inner, 1, inner.len - 3);
+    fwrite(inner.ptr, 1, inner.len, out);
+    free(text);
+    json_decref(array);
+}
+
+static void print_rows(struct listing *l, FILE *out, bool json, enum listing_shape shape)
 {
     struct buf scratch;
     invariant(!l->row);
     buf_init(&scratch, CELL_SIZE_MAX);
-    if (json)
-        print_json(l->rows, out);
-    for (size_t r = 0; !json && r < json_array_size(l->rows); r++) {
-        if (r > 0)
-            fputc('\n', out);
-        print_record(l, out, json_array_get(l->rows, r), &scratch);
+    if (!json && shape == LISTING_TABLE)
+        measure(l, &scratch);
+    for (size_t r = 0; r < json_array_size(l->rows); r++, l->printed++) {
+        const json_t *row = json_array_get(l->rows, r);
+        bool first = l->printed == 0;
+        if (json) {
+            fputc(first ? '[' : ',', out);
+            print_element(row, out);
+        } else if (shape == LISTING_RECORDS) {
+            fputs(first ? "" : "\n", out);
+            print_record(l, out, row, &scratch);
+        } else {
+            if (first)
+                print_row(l, out, NULL, &scratch);
+            print_row(l, out, row, &scratch);
+        }
     }
+    json_array_clear(l->rows);
     buf_release(&scratch);
+}
+
+void listing_print_page(struct listing *l, FILE *out, bool json, enum listing_shape shape)
+{
+    if (!l->row && json_array_size(l->rows) >= PAGE_ROWS)
+        print_rows(l, out, json, shape);
+}
+
+static void print_end(struct listing *l, FILE *out, bool json, enum listing_shape shape,
+                      const char *none)
+{
+    print_rows(l, out, json, shape);
+    if (json)
+        fputs(l->printed > 0 ? "\n]\n" : "[]\n", out);
+    else if (l->printed == 0)
+        fputs(none, out);
     listing_release(l);
+}
+
+void listing_print_table(struct listing *l, FILE *out, bool json, const char *none)
+{
+    char line[200];
+    snprintf(line, sizeof(line), "%s\n", none);
+    print_end(l, out, json, LISTING_TABLE, line);
+}
+
+void listing_print_records(struct listing *l, FILE *out, bool json)
+{
+    print_end(l, out, json, LISTING_RECORDS, "");
 }
 
 void listing_print_record(struct listing *l, FILE *out, bool json)

@@ -28,13 +28,19 @@ struct listing_column {
     enum listing_kind kind;
 };
 
+enum { LISTING_COLUMNS_MAX = 20 };
+
 struct listing {
     const struct listing_column *columns;
     size_t column_count;
     void *rows; /* json_t: an array of objects */
     void *row;
     size_t at;
+    size_t printed;                     /* rows that were printed and forgotten */
+    size_t widths[LISTING_COLUMNS_MAX]; /* of a table, so far */
 };
+
+enum listing_shape { LISTING_TABLE, LISTING_RECORDS };
 
 /* The columns are borrowed. */
 void listing_init(struct listing *l, const struct listing_column *columns, size_t count);
@@ -46,6 +52,12 @@ void listing_yes_no(struct listing *l, bool value);
 
 /* Without printing. */
 void listing_release(struct listing *l);
+
+/*
+ * For lists that do not fit into memory: once a page of rows is there, prints and forgets it. The
+ * listing's end is printed with the same shape. A table's columns are as wide as was needed so far.
+ */
+void listing_print_page(struct listing *l, FILE *out, bool json, enum listing_shape shape);
 
 /* Each prints and releases. `none` is said in place of a table without rows. */
 void listing_print_table(struct listing *l, FILE *out, bool json, const char *none);

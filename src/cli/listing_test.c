@@ -24,6 +24,8 @@ static void add_row(struct listing *l, struct str name, int64_t number)
     listing_yes_no(l, number > 0);
 }
 
+enum { MANY = 2500 };
+
 enum shape { TABLE, RECORD, RECORDS, JSON_TABLE, JSON_RECORD };
 
 /* What is printed of rows with these names; the caller frees it. */
@@ -98,12 +100,50 @@ static void json_has_numbers_lists_and_nulls(void **state)
 static void nothing_a_stranger_wrote_moves_the_cursor(void **state)
 {
     (void)state;
-    const struct str name = STR("a\x1b[2Jb\r\nc\xff");
+    const struct str name = STR("a\x1b[2Jb\r\nc\xff\xc2\x9b"
+                                "2J\xe2\x80\xae");
     char *text = printed(RECORD, &name, 1, 0);
     assert_null(strchr(text, 0x1b));
     assert_null(strchr(text, '\r'));
-    assert_non_null(strstr(text, "a [2Jb  c\xef\xbf\xbd\n"));
+    assert_non_null(strstr(text, "a [2Jb  c\xef\xbf\xbd 2J \n"));
     free(text);
+}
+
+/* All at once, or page by page. */
+static char *printed_many(enum listing_shape shape, bool json, bool paged)
+{
+    struct listing l;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    listing_init(&l, columns, sizeof(columns) / sizeof(columns[0]));
+    for (int i = 0; i < MANY; i++) {
+        add_row(&l, STR("name"), 1);
+        if (paged)
+            listing_print_page(&l, out, json, shape);
+    }
+    if (paged) {
+        fflush(out);
+        assert_true(size > 0); /* it did not wait for the end */
+    }
+    if (shape == LISTING_TABLE)
+        listing_print_table(&l, out, json, "none");
+    else
+        listing_print_records(&l, out, json);
+    fclose(out);
+    return text;
+}
+
+static void a_list_printed_in_pages_is_the_same(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        char *whole = printed_many((enum listing_shape)(i & 1), i & 2, false);
+        char *paged = printed_many((enum listing_shape)(i & 1), i & 2, true);
+        assert_string_equal(whole, paged);
+        free(whole);
+        free(paged);
+    }
 }
 
 int main(void)
@@ -113,6 +153,7 @@ int main(void)
         cmocka_unit_test(a_record_has_a_line_a_column),
         cmocka_unit_test(between_records_is_an_empty_line),
         cmocka_unit_test(json_has_numbers_lists_and_nulls),
+        cmocka_unit_test(a_list_printed_in_pages_is_the_same),
         cmocka_unit_test(nothing_a_stranger_wrote_moves_the_cursor),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
