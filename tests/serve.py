@@ -3,11 +3,13 @@
     with Serve(folder, extra="processes edge 2\\n") as server:
         socket.create_connection(server.address("mx"))
 """
+import contextlib
 import os
 import re
 import selectors
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +17,16 @@ import postern
 
 ROLES = ("edge", "courier", "keeper", "mailroom", "vault")
 PORTS_OF = ("mx", "submission", "submissions", "lmtp", "imap", "imaps", "pop3", "pop3s", "metrics")
+
+
+@contextlib.contextmanager
+def open_folder():
+    """A folder that other users can pass through. pytest's own would not do: each run of pytest
+    that begins shuts the folder they all share, also while another one is under way."""
+    with tempfile.TemporaryDirectory(prefix="postern-serve-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
 
 
 def make_certificate(folder, name="mail.test", stem="cert"):
