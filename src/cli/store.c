@@ -36,7 +36,7 @@ enum cli_exit run_store_check(struct cli *cli)
     if (code != CLI_OK)
         return code;
     snprintf(path, sizeof path, "%.*s/store/lock", STR_ARG(config.data));
-    enum status_code status = lock_take(path, &fd, &diag);
+    enum status_code status = lock_take(path, 0, &fd, &diag);
     if (status != STATUS_OK)
         return cli_fail_status(cli, status, &diag);
     snprintf(path, sizeof path, "%.*s/store/postern.db", STR_ARG(config.data));

@@ -26,6 +26,8 @@ enum {
     STALLED_SIZE = 64 * 1024 * 1024,
     PURGE_MS = 60 * 1000,
     PURGE_PAUSE_MS = 50,
+    /* The vault before may still be dying, or a command have had a look. */
+    LOCK_WAIT_MS = 3000,
     PEERS_MAX = 256,
     SYNCS_OF_CHECKPOINT = 2, /* of the WAL before, of the database after */
 };
@@ -613,7 +615,7 @@ static enum status_code vault_prepare(void *state, const struct ipc_config_in *i
         return status;
     }
     snprintf(path, sizeof path, "%.*s/store/lock", STR_ARG(config.data));
-    status = lock_take(path, &v->lock_fd, diag);
+    status = lock_take(path, LOCK_WAIT_MS, &v->lock_fd, diag);
     if (status != STATUS_OK)
         return status;
     snprintf(path, sizeof path, "%.*s/store/postern.db", STR_ARG(config.data));

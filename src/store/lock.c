@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/str.h"
+
+enum { TRY_MS = 10 };
 
 static void tell_holder(int fd, struct diag *d)
 {
@@ -28,14 +31,26 @@ static enum status_code note_holder(int fd)
     return STATUS_OK;
 }
 
-enum status_code lock_take(const char *path, int *ret_fd, struct diag *d)
+/* flock can wait, but not for a while only. */
+static bool lock_within(int fd, int wait_ms)
+{
+    static const struct timespec pause = {.tv_nsec = TRY_MS * 1000000L};
+    for (int waited_ms = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; waited_ms += TRY_MS) {
+        if (waited_ms >= wait_ms)
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+enum status_code lock_take(const char *path, int wait_ms, int *ret_fd, struct diag *d)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (fd < 0) {
         diag_set(d, "cannot open %s: %s", path, strerror(errno));
         return status_from_errno(errno);
     }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+    if (!lock_within(fd, wait_ms)) {
         tell_holder(fd, d);
         close(fd);
         return STATUS_BUSY;

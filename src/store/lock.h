@@ -11,10 +11,11 @@
  */
 
 /*
- * Takes the lock on path (DATA/store/lock), making the file if need be. STATUS_BUSY: somebody else
- * has it; the diag tells the process id. The descriptor is closed on exec.
+ * Takes the lock on path (DATA/store/lock), making the file if need be; waits up to wait_ms for one
+ * that has it. STATUS_BUSY: somebody else still has it; the diag tells the process id. The
+ * descriptor is closed on exec.
  */
-MUST_USE enum status_code lock_take(const char *path, int *ret_fd, struct diag *d);
+MUST_USE enum status_code lock_take(const char *path, int wait_ms, int *ret_fd, struct diag *d);
 
 void lock_release(int fd);
 

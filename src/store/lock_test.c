@@ -16,11 +16,11 @@ static void the_lock_has_one_holder_and_tells_who(void **state)
     assert_non_null(mkdtemp(folder));
     snprintf(name, sizeof name, "%s/lock", folder);
     snprintf(holder, sizeof holder, "process %ld", (long)getpid());
-    assert_int_equal(lock_take(name, &first, &d), STATUS_OK);
-    assert_int_equal(lock_take(name, &second, &d), STATUS_BUSY);
+    assert_int_equal(lock_take(name, 0, &first, &d), STATUS_OK);
+    assert_int_equal(lock_take(name, 20, &second, &d), STATUS_BUSY);
     assert_non_null(strstr(d.words, holder));
     lock_release(first);
-    assert_int_equal(lock_take(name, &second, &d), STATUS_OK);
+    assert_int_equal(lock_take(name, 0, &second, &d), STATUS_OK);
     lock_release(second);
     unlink(name);
     rmdir(folder);
