@@ -6,11 +6,13 @@ import os
 import re
 import resource
 import selectors
+import shutil
 import signal
 import socket
 import sqlite3
 import ssl
 import struct
+import subprocess
 import time
 import urllib.request
 
@@ -18,6 +20,7 @@ import pytest
 
 import mail
 import postern
+import processes
 import served
 import wire
 
@@ -486,7 +489,67 @@ def test_a_wal_that_a_reader_kept_is_copied_when_he_lets_go(serve):
             assert client.message(wire.message(noise)[0], [ALICE]).startswith("250")
         server.wait_for_event("wal-stalled")
         assert wal_size(server) >= 64 << 20
+        server.wait_for_event("wal-kept", pid=str(os.getpid()))
         reader.close()
         for _ in range(2):
             assert client.message(wire.message(noise)[0], [ALICE]).startswith("250")
+    mail.wait_until(lambda: wal_size(server) == 0)
+
+
+# At the mailroom's next statement: the snapshot that it has from then on is never let go of.
+HOLD_A_SNAPSHOT = """
+import gdb
+gdb.execute("break sqlite3_step")
+gdb.execute("continue")
+gdb.execute("delete")
+database = "((void *(*)(void *)) sqlite3_db_handle)((void *) $rdi)"
+at = int(gdb.parse_and_eval("(unsigned long) $sp")) - 65536
+gdb.selected_inferior().write_memory(at, b"BEGIN; SELECT count(*) FROM counter" + bytes(1))
+print("BEGUN", gdb.parse_and_eval("((int (*)(void *, long, long, long, long)) sqlite3_exec)"
+                                  "(%s, %dL, 0L, 0L, 0L)" % (database, at)))
+"""
+
+
+def hold_a_snapshot(pid, meanwhile):
+    with subprocess.Popen(["gdb", "-q", "-nx", "-batch", "-p", str(pid), "-ex",
+                           "python exec(__import__('os').environ['SCRIPT'])"],
+                          env={**os.environ, "SCRIPT": HOLD_A_SNAPSHOT}, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as gdb:
+        said = ""
+        while "Breakpoint 1" not in said:
+            said += gdb.stdout.readline()
+            assert gdb.poll() is None, said
+        meanwhile()
+        said += gdb.stdout.read()
+    assert "BEGUN 0\n" in said, said
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("gdb") or os.uname().machine != "x86_64",
+                    reason="needs root and gdb")
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_mailroom_that_keeps_the_wal_is_started_anew(serve, answers):
+    server = serve()
+    noise = wire.message(base64.encodebytes(os.urandom(8 << 20)).replace(b"\n", b"\r\n"))[0]
+    imap = mail.imap(server)
+    imap.select()
+    pid = processes.roles(server)["mailroom"]
+    with contextlib.ExitStack() as stack:
+        asking, *clients = [stack.enter_context(connect(server)).greet() for _ in range(10)]
+        for client in [asking, *clients]:
+            assert client.command("MAIL FROM:<a@elsewhere.test>").startswith("250")
+            assert client.command(f"RCPT TO:<{ALICE}>").startswith("250")
+        hold_a_snapshot(pid, lambda: asking.command(f"RCPT TO:<{ALICE}>"))
+        if not answers:
+            os.kill(pid, signal.SIGSTOP)
+        for client in clients:
+            assert client.command("DATA").startswith("354")
+            client.send(noise + b".\r\n")
+            assert client.reply().startswith("250")
+    if not answers:
+        server.wait_for_event("child-killed", child="mailroom",
+                              why="it keeps the WAL from being copied")
+    server.wait_for_event("child-ended", child="mailroom")
+    if answers:
+        assert imap.sock.recv(1000).startswith(b"* BYE")
+    processes.wait_for_role(server, "mailroom", other_than=pid)
     mail.wait_until(lambda: wal_size(server) == 0)

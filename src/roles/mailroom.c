@@ -108,6 +108,23 @@ static void on_changed(void *context, struct channel *from, const struct ipc_cha
     }
 }
 
+static void show_out(struct mailroom *room, const char *words)
+{
+    struct mailroom_session *next;
+    for (struct mailroom_session *s = room->sessions; s; s = next) {
+        next = s->next;
+        if (s->open)
+            s->protocol->shutdown(s, words);
+        mailroom_session_run(s);
+    }
+}
+
+static void end_sessions(struct mailroom *room)
+{
+    while (room->sessions)
+        mailroom_session_free(room->sessions);
+}
+
 /* No snapshot outlives a turn; where one has, only another process can let go of it. */
 static void on_wal_stalled(void *context, struct channel *from)
 {
@@ -117,6 +134,8 @@ static void on_wal_stalled(void *context, struct channel *from)
         return;
     log_event(role_log(room->role), role_now(room->role), LOG_ERROR, "snapshot-held",
               "it keeps the WAL from being copied; starting anew");
+    show_out(room, "The server has to start anew, please log in again");
+    end_sessions(room);
     role_end(room->role);
 }
 
@@ -142,12 +161,6 @@ static void *create(struct role *role)
     arena_init(&room->scratch, SCRATCH_SIZE);
     body_reader_init(&room->reader);
     return room;
-}
-
-static void end_sessions(struct mailroom *room)
-{
-    while (room->sessions)
-        mailroom_session_free(room->sessions);
 }
 
 static void destroy(void *state)
@@ -236,14 +249,9 @@ static void peer_down(void *state, enum ipc_role peer, uint8_t index)
 static void stop(void *state, bool now)
 {
     struct mailroom *room = state;
-    struct mailroom_session *next;
     room->stopping = true;
-    for (struct mailroom_session *s = room->sessions; s && !now; s = next) {
-        next = s->next;
-        if (s->open)
-            s->protocol->shutdown(s, "The server is stopping");
-        mailroom_session_run(s);
-    }
+    if (!now)
+        show_out(room, "The server is stopping");
     end_sessions(room);
     if (now || !has_edge(room))
         role_end(room->role);

@@ -188,6 +188,11 @@ void role_refuse_reload(struct role *role, const char *why)
                             &(struct ipc_reload_refused_in){.why = str_from_c(why)});
 }
 
+void role_tell_wal_kept(struct role *role)
+{
+    ipc_wal_kept_note(link_channel(role->warden));
+}
+
 void role_reply_metrics(struct role *role, struct channel *from, uint32_t id)
 {
     struct buf text;

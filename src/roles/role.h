@@ -70,6 +70,9 @@ bool role_has_ended(const struct role *role);
 /* The role has finished; the process ends when this turn does. */
 void role_end(struct role *role);
 
+/* The vault's: a reader keeps the WAL from being copied, and ought to be ended. */
+void role_tell_wal_kept(struct role *role);
+
 /* From inside reconfigure: the new configuration cannot be used, the old one stays. */
 void role_refuse_reload(struct role *role, const char *why);
 

@@ -22,8 +22,10 @@ enum {
     CHECKPOINT_SIZE_MIN = 2 * 1024 * 1024, /* its syncs take their time anyhow */
     CHECKPOINT_US = LIMIT_VAULT_TRANSACTION_MS * 1000,
     IDLE_MS = 500,
-    /* A WAL that readers keep this large is worth a word. */
+    /* A WAL that a reader keeps this large is worth a word, and this long the end of that reader.
+     */
     STALLED_SIZE = 64 * 1024 * 1024,
+    STALLED_MS = 2000,
     PURGE_MS = 60 * 1000,
     PURGE_PAUSE_MS = 50,
     /* The vault before may still be dying, or a command have had a look. */
@@ -39,6 +41,8 @@ struct vault {
     bool dead; /* the disk failed: nothing is answered any more */
     bool stopping;
     bool stalled;
+    int64_t stalled_ms;       /* since when, or when the warden was told last */
+    uint64_t stalled_at;      /* copied of the WAL then: whoever kept it still keeps it there */
     uint64_t checkpoint_size; /* how much is copied at once */
     uint64_t checkpoint_at;   /* the size of the WAL when that is due */
 
@@ -226,23 +230,45 @@ static void due(struct vault *v)
         hook_queue(&v->commit, role_loop(v->role));
 }
 
+static void begin_stall(struct vault *v, uint64_t copied)
+{
+    unsigned index = 0;
+    if (!v->stalled)
+        log_event(role_log(v->role), role_now(v->role), LOG_WARN, "wal-stalled",
+                  "a reader keeps the WAL from being copied");
+    v->stalled = true;
+    v->stalled_at = copied;
+    v->stalled_ms = role_now(v->role).mono_ms;
+    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));)
+        ipc_wal_stalled_note(ch);
+}
+
 /*
- * What a reader has kept from being copied is tried again when there is as much again. A mailroom
- * that hangs in its reading is ended by the warden; one that forgot to stop ends when it is told.
+ * A mailroom that forgot to let go of its snapshot ends when it is told. Where that does not help,
+ * the warden ends whoever it is: the same reader, for no more of the WAL was copied. Many short
+ * ones, of which there is always one, let it get on.
  */
+static void note_stall(struct vault *v, uint64_t copied)
+{
+    int64_t now_ms = role_now(v->role).mono_ms;
+    if (!v->stalled || copied != v->stalled_at) {
+        begin_stall(v, copied);
+    } else if (now_ms - v->stalled_ms >= STALLED_MS) {
+        role_tell_wal_kept(v->role);
+        v->stalled_ms = now_ms;
+    }
+    timer_set(&v->idle, now_ms + IDLE_MS);
+}
+
+/* What a reader has kept from being copied is tried again when there is as much again. */
 static void note_left(struct vault *v, uint64_t left)
 {
     uint64_t size = vault_wal_size(v->batch);
-    bool stalled = left > 0 && size >= STALLED_SIZE;
-    unsigned index = 0;
     v->checkpoint_at = (left > 0 ? size : 0) + v->checkpoint_size;
-    if (stalled && !v->stalled)
-        log_event(role_log(v->role), role_now(v->role), LOG_WARN, "wal-stalled",
-                  "a reader keeps the WAL from being copied");
-    v->stalled = stalled;
-    if (stalled)
-        for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));)
-            ipc_wal_stalled_note(ch);
+    if (left > 0 && size >= STALLED_SIZE)
+        note_stall(v, size - left);
+    else
+        v->stalled = false;
 }
 
 /* The next one has half as much to do, or by and by twice as much. */

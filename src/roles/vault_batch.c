@@ -369,17 +369,23 @@ enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *
     return status;
 }
 
+static uint64_t frame_size(const struct vault_batch *b)
+{
+    return db_page_size(b->writer.db) + 24;
+}
+
 bool vault_checkpoint(struct vault_batch *b, uint64_t *ret_left)
 {
     invariant(!b->open);
     enum status_code status = db_checkpoint(b->writer.db, false, ret_left);
+    *ret_left *= frame_size(b);
     /* A full disk (the database file grows) and a busy reader pass; a failed sync must not. */
     return status == STATUS_OK || status == STATUS_DISK_FULL || status == STATUS_BUSY;
 }
 
 uint64_t vault_wal_size(const struct vault_batch *b)
 {
-    return db_wal_frames(b->writer.db) * (db_page_size(b->writer.db) + 24);
+    return db_wal_frames(b->writer.db) * frame_size(b);
 }
 
 const struct vault_numbers *vault_batch_numbers(const struct vault_batch *b)

@@ -220,7 +220,7 @@ bool vault_batch_held(struct vault_batch *b, struct vault_held *ret_held);
 
 /*
  * Copies what is committed into the database file, as far as readers allow. False as with
- * vault_batch_commit. *ret_left: frames that a reader holds back.
+ * vault_batch_commit. *ret_left: bytes that a reader holds back.
  */
 MUST_USE bool vault_checkpoint(struct vault_batch *b, uint64_t *ret_left);
 

@@ -9,6 +9,7 @@
 #include "io/socket.h"
 #include "roles/spawn.h"
 #include "roles/warden_state.h"
+#include "store/wal_index.h"
 
 enum {
     SOON_MS = 1000, /* who ends before that after its start will probably do so again */
@@ -17,7 +18,8 @@ enum {
     STOP_MS = 10 * 1000,    /* for finishing what is at hand */
     STOP_NOW_MS = 3 * 1000, /* and for ending at once */
     READY_MS = 60 * 1000,   /* opening the database after a crash may take its time */
-    PINGS = 6               /* questions in the time that a role may be silent */
+    PATH_SIZE = 4096,
+    PINGS = 6 /* questions in the time that a role may be silent */
 };
 
 /* Who talks to whom; the first of the two asks. */
@@ -333,8 +335,40 @@ static void on_peer_broken(void *context, struct channel *from, const struct ipc
         kill(c->pid, SIGKILL);
 }
 
-static const struct ipc_handlers child_handlers = {
-    .ready = on_ready, .reload_refused = on_reload_refused, .peer_broken = on_peer_broken};
+static void log_foreign_reader(struct warden *w, pid_t pid)
+{
+    struct log_line line;
+    log_begin(&line, &w->log, loop_now(w->loop), LOG_WARN, "wal-kept");
+    log_number(&line, "pid", pid);
+    log_words(&line, "why", "this process reads the store and keeps the WAL from being copied");
+    log_end(&line);
+}
+
+/* A command that an operator runs, or a tool of his, is his to end. */
+static void on_wal_kept(void *context, struct channel *from)
+{
+    struct warden *w = ((struct child *)context)->warden;
+    char index[PATH_SIZE];
+    pid_t pid = 0;
+    (void)from;
+    snprintf(index, sizeof index, "%.*s/store/postern.db-shm", STR_ARG(w->settings->config.data));
+    if (wal_index_oldest_reader(index, &pid) != STATUS_OK || pid == 0)
+        return;
+    for (size_t i = 0; i < w->child_count; i++) {
+        struct child *c = &w->children[i];
+        if (c->pid != pid || c->role != ROLE_MAILROOM)
+            continue;
+        log_child(c, LOG_ERROR, "child-killed", "it keeps the WAL from being copied");
+        kill(c->pid, SIGKILL);
+        return;
+    }
+    log_foreign_reader(w, pid);
+}
+
+static const struct ipc_handlers child_handlers = {.ready = on_ready,
+                                                   .reload_refused = on_reload_refused,
+                                                   .peer_broken = on_peer_broken,
+                                                   .wal_kept = on_wal_kept};
 
 /* A child that has broken the channel to us is of no use any more. */
 static void link_ended(void *owner, enum status_code why, const char *words)
