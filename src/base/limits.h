@@ -118,6 +118,9 @@
 /* A question of the way out: then the destination waits. */
 #define LIMIT_DNS_MS (30 * 1000)
 
+/* A question of `postern explain`: then it says what is known by then, and what it waited for. */
+#define LIMIT_EXPLAIN_MS (10 * 1000)
+
 /* A connection in the making: then the next address is tried. */
 #define LIMIT_CONNECT_MS (30 * 1000)
 

@@ -11,7 +11,11 @@
 #include "store/directory.h"
 #include "store/queue.h"
 
-enum { WORDS_SIZE = 2000, WAITING_MAX = 100000 };
+enum {
+    WORDS_SIZE = 2000,
+    WAITING_MAX = 100000,
+    RELAYS_MS = 30 * 1000 /* for all addresses that an alias leads to: then no more are asked for */
+};
 
 struct explaining {
     struct cli *cli;
@@ -108,9 +112,17 @@ static enum cli_exit say_relays(struct explaining *e, const struct ipc_recipient
 {
     struct cli_server *server = NULL;
     enum cli_exit code = CLI_OK;
+    int64_t end_ms = 0;
     if (out->relays_count > 0)
         code = cli_server_open(e->cli, &e->config, &server);
+    if (server)
+        end_ms = cli_server_mono_ms(server) + RELAYS_MS;
     for (size_t i = 0; code == CLI_OK && i < out->relays_count; i++) {
+        if (cli_server_mono_ms(server) > end_ms) {
+            say(e, "left out", "%zu more addresses elsewhere: those so far took too long",
+                out->relays_count - i);
+            break;
+        }
         const struct ipc_relay *relay = &out->relays[i];
         say(e, "sent on to", "%.*s, with what waits for %.*s", STR_ARG(text_peek(relay->address)),
             STR_ARG(relay->destination));

@@ -295,6 +295,11 @@ int64_t cli_server_wall_ms(struct cli_server *server)
     return loop_now(server->loop).wall_ms;
 }
 
+int64_t cli_server_mono_ms(struct cli_server *server)
+{
+    return loop_now(server->loop).mono_ms;
+}
+
 int64_t cli_wall_ms(void)
 {
     struct loop *loop = loop_new();

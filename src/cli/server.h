@@ -59,6 +59,9 @@ bool cli_server_runs(const struct config *config);
 /* The time, for what is recorded with a change. */
 int64_t cli_server_wall_ms(struct cli_server *server);
 
+/* For how long something takes. */
+int64_t cli_server_mono_ms(struct cli_server *server);
+
 /* The wall clock's time, without a server. */
 int64_t cli_wall_ms(void);
 

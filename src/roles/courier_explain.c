@@ -17,6 +17,7 @@ struct courier_explanation {
     struct channel *from;
     uint32_t id;
     struct courier_route *route;
+    struct timer timer;
     struct arena arena;
     struct ipc_explained *lines;
     size_t count;
@@ -46,6 +47,7 @@ static void answer(struct courier_explanation *e, enum status_code status)
 {
     ipc_explain_reply(e->from, e->id,
                       &(struct ipc_explain_out){status, e->lines, e->lines ? e->count : 0});
+    timer_set(&e->timer, NEVER_MS);
     courier_route_drop(e->route);
     *e->at = e->next;
     if (e->next)
@@ -110,7 +112,7 @@ static void say_policy(struct courier_explanation *e)
     if (e->route->sts)
         say(e, "mta-sts", "%s, for %llu s", modes[e->route->sts->policy.mode],
             (unsigned long long)e->route->sts->policy.max_age_s);
-    else if (e->route->route.kind == ROUTE_DNS)
+    else if (e->route->route.kind == ROUTE_DNS && !e->route->sts_question)
         say(e, "mta-sts", "no policy");
 }
 
@@ -142,9 +144,8 @@ static void say_limits(struct courier_explanation *e)
         say(e, "rate", "%llu messages a minute", (unsigned long long)policy->rate_per_minute);
 }
 
-static void on_route(void *context)
+static void say_decision(struct courier_explanation *e)
 {
-    struct courier_explanation *e = context;
     const struct route_decision *d = &e->route->route.decision;
     if (d->verdict == ROUTE_HOSTS) {
         say_policy(e);
@@ -154,6 +155,28 @@ static void on_route(void *context)
         say(e, d->verdict == ROUTE_BOUNCE ? "bounced" : "waits", "%u %.*s %.*s", d->code,
             STR_ARG(d->enhanced), STR_ARG(d->words));
     }
+}
+
+static void on_route(void *context)
+{
+    struct courier_explanation *e = context;
+    say_decision(e);
+    say_limits(e);
+    say_state(e);
+    answer(e, STATUS_OK);
+}
+
+/* Who is asked does not answer: the mail would go on waiting, but whoever asks us shall not. */
+static void on_late(void *context)
+{
+    struct courier_explanation *e = context;
+    struct buf open;
+    buf_init(&open, LINE_SIZE);
+    courier_route_print_open(e->route, &open);
+    say(e, "no answer", "within %d s: %.*s", LIMIT_EXPLAIN_MS / S_MS, STR_ARG(buf_str(&open)));
+    buf_release(&open);
+    if (e->route->route.decision.verdict != ROUTE_PENDING)
+        say_decision(e);
     say_limits(e);
     say_state(e);
     answer(e, STATUS_OK);
@@ -187,6 +210,7 @@ void courier_on_explain(void *context, struct channel *from, uint32_t id,
         e->next->at = &e->next;
     c->explanations = e;
     arena_init(&e->arena, EXPLAIN_BUDGET);
+    timer_init(&e->timer, courier_loop(c), on_late, e);
     e->lines = arena_alloc_array(&e->arena, LINES_MAX, sizeof *e->lines);
     if (!find_destination(e, text_peek(in->address))) {
         say(e, "bounced", "550 5.1.2 this is no domain that mail can be sent to");
@@ -194,6 +218,7 @@ void courier_on_explain(void *context, struct channel *from, uint32_t id,
         return;
     }
     say(e, "destination", "%.*s", STR_ARG(e->destination));
+    timer_set(&e->timer, courier_now(c).mono_ms + LIMIT_EXPLAIN_MS);
     e->route = courier_route_find(c, e->destination, on_route, e);
     if (!e->route)
         answer(e, STATUS_NO_MEMORY);

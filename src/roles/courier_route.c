@@ -48,6 +48,35 @@ void courier_route_drop(struct courier_route *r)
     free(r);
 }
 
+static const char *type_name(enum dns_type type)
+{
+    switch (type) {
+    case DNS_A:
+        return "A";
+    case DNS_AAAA:
+        return "AAAA";
+    case DNS_CNAME:
+        return "CNAME";
+    case DNS_MX:
+        return "MX";
+    case DNS_SRV:
+        return "SRV";
+    case DNS_TLSA:
+        return "TLSA";
+    default:
+        return "records";
+    }
+}
+
+void courier_route_print_open(const struct courier_route *r, struct buf *out)
+{
+    for (const struct courier_route_question *q = r->questions; q; q = q->next)
+        buf_printf(out, "%s%s of %.*s", q == r->questions ? "" : ", ", type_name(q->type),
+                   STR_ARG(q->name));
+    if (r->sts_question)
+        buf_printf(out, "the MTA-STS policy of %.*s", STR_ARG(r->route.shown));
+}
+
 /* ---- The end ------------------------------------------------------------------------------- */
 
 static void tell(void *context)

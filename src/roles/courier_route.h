@@ -32,6 +32,9 @@ struct courier_route {
 struct courier_route *courier_route_find(struct courier *c, struct str destination,
                                          void (*found)(void *context), void *context);
 
+/* Appends what is still waited for: "MX of example.org, A of mx.example.org". */
+void courier_route_print_open(const struct courier_route *r, struct buf *out);
+
 /* `found` will not be called. */
 void courier_route_cancel(struct courier_route *r);
 

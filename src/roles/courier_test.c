@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "codec/dns_answer.h"
 #include "io/socket.h"
@@ -15,18 +16,21 @@
 
 struct world {
     struct loop *loop;
+    struct now clock;
     struct log log;
     struct role *courier;
-    struct link *warden, *edge, *vault;
+    struct link *warden, *edge, *vault, *operator;
     int name_server;
     struct watch asked;
-    bool silent;
+    bool silent, was_asked;
     int ready, replies;
     enum status_code status;
     char name[300];
     /* The vault: what it is to say to the next lease, and what it was told. */
     enum status_code lease_status;
     int resumes, leases;
+    /* What explain has said of "no answer". */
+    char unanswered[300];
 };
 
 /* What the name server knows: the question's first label, and the record it gives. */
@@ -91,6 +95,7 @@ static void on_asked(void *context, unsigned what)
     (void)what;
     ssize_t n = recvfrom(w->name_server, query, sizeof query, 0, &from.any, &from.len);
     assert_true(n > 12);
+    w->was_asked = true;
     if (w->silent)
         return;
     buf_init(&out, 1500);
@@ -140,12 +145,19 @@ static struct link *open_link(struct world *w, int fd, enum ipc_role self,
                                           .ended = on_ended});
 }
 
-static void open_world(struct world *w)
+static void open_link_to_operator(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    w->operator= open_link(w, fds[1], ROLE_OPERATOR, &edge_handlers);
+    ipc_peer_note(link_channel(w->warden),
+                  &(struct ipc_peer_in){.role = ROLE_OPERATOR, .fd = fds[0]});
+}
+
+static void fill_world(struct world *w)
 {
     char text[1000];
     int fds[2];
-    memset(w, 0, sizeof *w);
-    w->loop = loop_new();
     log_init(&w->log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_COURIER);
     snprintf(text, sizeof text,
              "hostname mail.test\ndata /nonexistent\nlisten mx 127.0.0.1:25 {\n tls no\n}\n"
@@ -162,12 +174,30 @@ static void open_world(struct world *w)
         loop_turn(w->loop, true);
 }
 
+static void open_world(struct world *w)
+{
+    memset(w, 0, sizeof *w);
+    w->loop = loop_new();
+    fill_world(w);
+}
+
+/* Where the time stands still. */
+static void open_world_with_clock(struct world *w)
+{
+    memset(w, 0, sizeof *w);
+    w->loop = loop_new();
+    w->clock = (struct now){.wall_ms = 1, .mono_ms = 1};
+    loop_use_clock(w->loop, &w->clock);
+    fill_world(w);
+}
+
 static void close_world(struct world *w)
 {
     role_free(w->courier);
     link_close(w->edge);
     if (w->vault)
         link_close(w->vault);
+    link_close(w->operator);
     link_close(w->warden);
     watch_set(&w->asked, 0);
     close(w->name_server);
@@ -285,10 +315,41 @@ static void who_still_waits_at_the_end_is_told(void **state)
     close_world(&w);
 }
 
+static void explained(void *context, enum status_code status, const struct ipc_explain_out *out)
+{
+    struct world *w = context;
+    w->replies++;
+    w->status = status == STATUS_OK ? out->status : status;
+    for (size_t i = 0; out && i < out->lines_count; i++)
+        if (str_eq(out->lines[i].topic, STR("no answer")))
+            str_to_c(text_peek(out->lines[i].words), w->unanswered, sizeof w->unanswered);
+}
+
+static void who_asks_for_an_explanation_does_not_wait_for_dead_name_servers(void **state)
+{
+    (void)state;
+    struct world w;
+    const struct ipc_explain_in question = {.address = text_from(STR("bob@dead.test"))};
+    open_world_with_clock(&w);
+    open_link_to_operator(&w);
+    w.silent = true;
+    assert_true(ipc_explain_call(link_channel(w.operator), &question, explained, &w) != 0);
+    while (!w.was_asked)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.replies, 0);
+    w.clock.mono_ms += LIMIT_EXPLAIN_MS;
+    while (w.replies == 0)
+        loop_turn(w.loop, true);
+    assert_int_equal(w.status, STATUS_OK);
+    assert_string_equal(w.unanswered, "within 10 s: MX of dead.test");
+    close_world(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_name_counts_only_where_it_leads_back),
+        cmocka_unit_test(who_asks_for_an_explanation_does_not_wait_for_dead_name_servers),
         cmocka_unit_test(who_still_waits_at_the_end_is_told),
         cmocka_unit_test(a_courier_that_got_no_lease_says_again_what_it_holds),
     };
