@@ -150,7 +150,8 @@
 /* MTA-STS policies that a courier remembers; more are asked of the vault again. */
 #define LIMIT_STS_POLICIES 10000
 
-/* An MTA-STS policy: its size (and of the response's header), and how long its fetching may take (RFC 8461 §3.2, §3.3). */
+/* An MTA-STS policy: its size (and of the response's header), and how long its fetching may take
+ * (RFC 8461 §3.2, §3.3). */
 #define LIMIT_FETCH_SIZE (64 * 1024)
 #define LIMIT_FETCH_MS   (60 * 1000)
 
@@ -167,12 +168,13 @@
 /* A line of a SASL exchange, CRLF included. Longer: -ERR, the exchange is over. */
 #define LIMIT_POP3_SASL_LINE_SIZE 8192
 
-/* Commands that came to nothing (unknown, bad syntax, out of order): the last -ERR, then close. */
+/* Commands in a row that came to nothing (unknown, bad syntax, out of order): the last -ERR, then
+ * close. */
 #define LIMIT_POP3_ERRORS 20
 
 /*
- * IMAP: commands that were not the protocol before BYE; keys of one SEARCH and how deep they may
- * nest; ranges of one message set; items of a list; an item of a list pattern: BAD.
+ * IMAP: commands in a row that were not the protocol before BYE; keys of one SEARCH and how deep
+ * they may nest; ranges of one message set; items of a list; an item of a list pattern: BAD.
  */
 #define LIMIT_IMAP_ERRORS       20
 #define LIMIT_IMAP_SEARCH_KEYS  500

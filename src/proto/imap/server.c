@@ -218,6 +218,7 @@ static void after_reply(struct imap_server *e, enum imap_event_kind after)
 static bool step_finish(struct imap_server *e)
 {
     bool bad = e->run.code == IMAP_BAD || e->run.code == IMAP_BADSASL;
+    bool good = e->run.code == IMAP_OK;
     bool quiet = e->run.row && (e->run.row->flags & IMAP_ROW_QUIET) && !e->run.uid;
     enum imap_event_kind after = e->run.after;
     if (!bad && !imap_tell(e, !quiet))
@@ -227,6 +228,8 @@ static bool step_finish(struct imap_server *e)
     after_reply(e, after);
     if (bad)
         imap_count_error(e);
+    else if (good)
+        e->error_count = 0;
     return true;
 }
 

@@ -161,6 +161,8 @@ void pop3_server_reply(struct pop3_server *e, enum reply kind, const char *forma
     buf_vprintf(&e->out, format, args);
     va_end(args);
     buf_append_str(&e->out, STR("\r\n"));
+    if (kind == REPLY_OK)
+        e->errors = 0;
     if (counts_as_error(kind) && ++e->errors >= LIMIT_POP3_ERRORS)
         pop3_server_close(e, POP3_CLOSE_ERRORS);
 }

@@ -290,6 +290,10 @@ static const struct dialogue dialogues[] = {
      NULL,
 #define X3 "-ERR no such command\r\n-ERR no such command\r\n-ERR no such command\r\n"
      X3 X3 X3 X3 X3 X3 NONE NOT_NOW, "close too many errors;", "NOOP\r\n"},
+    {"but only in a row", DROP, STATUS_OK,
+     "X\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\nX\r\n"
+     "NOOP\r\nX\r\nX\r\nX\r\nQUIT\r\n",
+     NULL, X3 X3 X3 X3 X3 X3 "+OK still here\r\n" X3 "+OK bye\r\n", "close quit;", ""},
     {"a maildrop is listed", DROP, STATUS_OK,
      "STAT\r\nLIST\r\nLIST 2\r\nUIDL\r\nUIDL 2\r\nNOOP\r\nCAPA\r\nQUIT\r\n", NULL,
      "+OK 9 175\r\n+OK 9 messages\r\n1 39\r\n2 14\r\n3 0\r\n4 56\r\n5 5\r\n6 5\r\n7 12\r\n8 "

@@ -29,7 +29,7 @@ const struct smtp_command smtp_commands[] = {
     {STR("VRFY"), server_vrfy, ON_ALL | NEEDS_ARGUMENT, {252, 501}},
     {STR("EXPN"), server_expn, ON_ALL | NEEDS_ARGUMENT, {501, 502}},
     {STR("HELP"), server_help, ON_ALL, {214}},
-    {STR("STARTTLS"), server_starttls, ON_ALL | NEEDS_HELLO | NO_ARGUMENT, {220, 501, 502, 503}},
+    {STR("STARTTLS"), server_starttls, ON_ALL | NO_ARGUMENT, {220, 501, 502, 503}},
     {STR("AUTH"),
      server_auth,
      ON_SMTP | NEEDS_ARGUMENT,
