@@ -260,7 +260,7 @@ class Exim:
 
     def __init__(self, routes=None, host="127.0.0.1", port=None, domain="exim.test",
                  certificate=None, auth=None, join=None, extra=""):
-        self.root = Root("exim4-base", "exim4-config", "exim4-daemon-light")
+        self.root = Root("exim4-base", "exim4-config", "exim4-daemon-light", "libgnutls-dane0")
         self.host, self.port = host, port or free_port()
         self.root.add_user("Debian-exim")
         self.maildirs = self.root.path / "var/maildirs"

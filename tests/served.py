@@ -6,6 +6,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -63,6 +64,13 @@ class Served(postern.Demo):
             lines += [f"group {FIRST_UID}"]
         limits = "\n".join(f"    {line.strip()}" for line in limits.splitlines())
         return "\n".join(lines) + f"\nlimits {{\n{limits}\n}}\n{extra}\n"
+
+    def public_program(self):
+        """The program where every user can reach it, which a build folder need not be."""
+        copy = self.config.with_name("postern")
+        if not copy.exists():
+            shutil.copy(postern.PROGRAM, copy)
+        return copy
 
     def run(self, *command, given=""):
         """A postern command on this server's configuration; its output."""

@@ -126,7 +126,7 @@ def test_sendmail_counts_by_user(lab):
             rows = store.execute("SELECT account, recipients FROM sent WHERE account < 0")
             return dict(rows.fetchall())
     before = count()
-    done = subprocess.run([postern.PROGRAM, "sendmail", "-C", lab.server.config,
+    done = subprocess.run([lab.server.public_program(), "sendmail", "-C", lab.server.config,
                            "one@elsewhere.test", "two@elsewhere.test"], input=b"Subject: x\n\nx\n",
                           capture_output=True, timeout=60, user=USER, group=USER, extra_groups=[])
     assert (done.returncode, done.stderr) == (0, b"")

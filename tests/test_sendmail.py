@@ -23,7 +23,7 @@ def server():
 
 
 def sendmail(server, *words, given="", program="postern", **options):
-    command = [postern.PROGRAM, "sendmail"] if program == "postern" else [program]
+    command = [server.public_program(), "sendmail"] if program == "postern" else [program]
     given = given if isinstance(given, bytes) else given.encode()
     return subprocess.run([*command, "-C", server.config, *words], input=given,
                           capture_output=True, timeout=60, **options)
