@@ -161,3 +161,18 @@ def test_metrics_are_openmetrics(server):
     shrunk = [name for name in after if name[0].endswith("_total") and
               after[name] < before.get(name, 0)]
     assert shrunk == []
+
+
+def test_metrics_of_several_processes_are_told_apart():
+    with served.Served(extra="processes edge 2\nprocesses mailroom 2") as server:
+        for _ in range(4):
+            send(server, wire.message()[0])
+        text = metrics(server)
+        found = samples(text)
+        for role, name in (("edge", "postern_edge_connections_open"),
+                           ("mailroom", "postern_mailroom_sessions")):
+            assert {labels for sample, labels in found if sample == name} == {
+                (("process", "0"),), (("process", "1"),)}, role
+        assert ("postern_vault_messages_total", ()) in found
+        heads = re.findall(r"^# TYPE (\S+)", text, re.M)
+        assert len(heads) == len(set(heads))

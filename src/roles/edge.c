@@ -296,6 +296,7 @@ const struct role_plan edge_plan = {
     .destroy = edge_destroy,
     .prepare = edge_prepare,
     .reconfigure = edge_reconfigure,
+    .set_gauges = edge_set_gauges,
     .listener = edge_listener,
     .sign_channel = edge_sign_channel,
     .peer_up = edge_peer_up,

@@ -56,6 +56,9 @@ struct edge {
  */
 struct channel *edge_mailroom(struct edge *edge, uint64_t account);
 
+/* Of its metrics: what is a state, not a count. */
+void edge_set_gauges(void *state);
+
 /* What an SASL exchange with the keeper has established. */
 struct edge_identity {
     uint64_t account; /* 0: nobody */

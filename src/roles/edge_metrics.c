@@ -6,52 +6,77 @@
  * The metrics listener: whatever is asked by HTTP (RFC 9112), the answer is all roles' numbers as
  * OpenMetrics text. Meant for loopback.
  */
-enum { REQUEST_MAX = 8192, RESPONSE_MAX = 1024 * 1024, ANSWER_MS = 10000, ROLES_ASKED = 4 };
+enum { REQUEST_MAX = 8192, RESPONSE_MAX = 4 * 1024 * 1024, ANSWER_MS = 10000 };
 
 struct edge_metrics {
     struct edge_conn *conn;
     struct buf request;
-    struct buf body;
+    struct buf texts; /* of all, as they came */
     struct buf response;
-    struct question {
-        struct edge_metrics *asker;
-        struct channel *channel;
-        uint32_t call;
-    } questions[ROLES_ASKED];
-    unsigned waiting;
+    struct question *questions;
     bool asked;
     bool over;
     int64_t deadline_ms;
 };
 
+struct question {
+    struct question *next;
+    struct edge_metrics *asker;
+    struct channel *channel;
+    uint32_t call;
+};
+
 static void respond(struct edge_metrics *m)
 {
-    metrics_end(&m->body);
+    struct buf body;
+    buf_init(&body, RESPONSE_MAX);
+    metrics_regroup(buf_str(&m->texts), &body);
+    metrics_end(&body);
     buf_printf(&m->response,
                "HTTP/1.1 200 OK\r\n"
                "Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n"
                "Content-Length: %zu\r\nConnection: close\r\n\r\n",
-               m->body.len);
-    buf_append_str(&m->response, buf_str(&m->body));
+               body.len);
+    buf_append_str(&m->response, buf_str(&body));
+    buf_release(&body);
     m->over = true;
 }
 
-static void on_numbers(void *context, enum status_code status, const struct ipc_metrics_out *out)
+static void free_question(struct question *q)
 {
-    struct question *q = context;
+    struct question **at = &q->asker->questions;
+    while (*at != q)
+        at = &(*at)->next;
+    *at = q->next;
+    free(q);
+}
+
+static void take_text(struct question *q, const struct str *text)
+{
     struct edge_metrics *m = q->asker;
-    q->call = 0;
-    if (status == STATUS_OK)
-        buf_append_str(&m->body, out->text);
-    if (--m->waiting == 0) {
+    free_question(q);
+    if (text)
+        buf_append_str(&m->texts, *text);
+    if (!m->questions) {
         respond(m);
         edge_conn_run(m->conn);
     }
 }
 
-/* What is a state, not a count, is looked at when somebody asks. */
-static void set_gauges(struct edge *edge)
+static void on_numbers(void *context, enum status_code status, const struct ipc_metrics_out *out)
 {
+    take_text(context, status == STATUS_OK ? &out->text : NULL);
+}
+
+static void on_edges_numbers(void *context, enum status_code status,
+                             const struct ipc_edges_metrics_out *out)
+{
+    take_text(context, status == STATUS_OK ? &out->text : NULL);
+}
+
+void edge_set_gauges(void *state)
+{
+    struct edge *edge = state;
     struct metrics *own = role_metrics(edge->role);
     metric_set(metrics_get(own, METRIC_GAUGE, "postern_edge_connections_open",
                            "Connections of the network that are open.", NULL, NULL),
@@ -61,23 +86,43 @@ static void set_gauges(struct edge *edge)
                edge->bodies_in_flight_size);
 }
 
-static void ask(struct edge_metrics *m)
+/* Who cannot be asked now is left out. */
+static void ask(struct edge_metrics *m, struct channel *whom, bool warden)
 {
-    struct edge *edge = m->conn->edge;
-    struct channel *channels[ROLES_ASKED] = {edge_mailroom(edge, 0), edge->keeper, edge->vault,
-                                             edge->courier};
+    struct question *q = calloc(1, sizeof *q);
+    if (!q)
+        return;
+    *q = (struct question){.next = m->questions, .asker = m, .channel = whom};
+    m->questions = q;
+    q->call = warden ? ipc_edges_metrics_call(whom, on_edges_numbers, q)
+                     : ipc_metrics_call(whom, on_numbers, q);
+    if (q->call == 0)
+        free_question(q);
+}
+
+static void ask_all(struct edge_metrics *m)
+{
+    static const enum ipc_role roles[] = {ROLE_MAILROOM, ROLE_KEEPER, ROLE_VAULT, ROLE_COURIER};
+    struct role *self = m->conn->edge->role;
     m->asked = true;
-    set_gauges(edge);
-    metrics_print(role_metrics(edge->role), &m->body);
-    for (size_t i = 0; i < ROLES_ASKED; i++) {
-        struct question *q = &m->questions[i];
-        q->asker = m;
-        q->channel = channels[i];
-        q->call = ipc_metrics_call(q->channel, on_numbers, q);
-        m->waiting += q->call != 0;
+    edge_set_gauges(m->conn->edge);
+    metrics_print(role_metrics(self), &m->texts);
+    ask(m, role_warden(self), true);
+    for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
+        unsigned index = 0;
+        for (struct channel *ch; (ch = role_next_peer(self, roles[i], &index));)
+            ask(m, ch, false);
     }
-    if (m->waiting == 0)
+    if (!m->questions)
         respond(m);
+}
+
+static void forget_questions(struct edge_metrics *m)
+{
+    while (m->questions) {
+        channel_cancel(m->questions->channel, m->questions->call);
+        free_question(m->questions);
+    }
 }
 
 static bool metrics_open(struct edge_conn *conn, struct now now)
@@ -88,7 +133,7 @@ static bool metrics_open(struct edge_conn *conn, struct now now)
     m->conn = conn;
     m->deadline_ms = now.mono_ms + ANSWER_MS;
     buf_init(&m->request, REQUEST_MAX);
-    buf_init(&m->body, RESPONSE_MAX);
+    buf_init(&m->texts, RESPONSE_MAX);
     buf_init(&m->response, RESPONSE_MAX + 1024);
     conn->session = m;
     return true;
@@ -97,11 +142,9 @@ static bool metrics_open(struct edge_conn *conn, struct now now)
 static void metrics_close(struct edge_conn *conn)
 {
     struct edge_metrics *m = conn->session;
-    for (size_t i = 0; i < ROLES_ASKED; i++)
-        if (m->questions[i].call != 0)
-            channel_cancel(m->questions[i].channel, m->questions[i].call);
+    forget_questions(m);
     buf_release(&m->request);
-    buf_release(&m->body);
+    buf_release(&m->texts);
     buf_release(&m->response);
     free(m);
     conn->session = NULL;
@@ -116,7 +159,7 @@ static size_t metrics_input(struct edge_conn *conn, struct str bytes, struct now
     if (!buf_append_str(&m->request, bytes))
         m->over = true;
     else if (str_find(buf_str(&m->request), STR("\r\n\r\n")) >= 0)
-        ask(m);
+        ask_all(m);
     return bytes.len;
 }
 
@@ -146,10 +189,17 @@ static int64_t metrics_deadline(struct edge_conn *conn)
     return ((struct edge_metrics *)conn->session)->deadline_ms;
 }
 
+/* Who has not answered by now is left out, once; then the client has had its time. */
 static void metrics_tick(struct edge_conn *conn, struct now now)
 {
-    (void)now;
-    edge_conn_abort(conn, "timed out");
+    struct edge_metrics *m = conn->session;
+    if (!m->questions) {
+        edge_conn_abort(conn, "timed out");
+        return;
+    }
+    forget_questions(m);
+    respond(m);
+    m->deadline_ms = now.mono_ms + ANSWER_MS;
 }
 
 static void metrics_tls_started(struct edge_conn *conn, struct now now)

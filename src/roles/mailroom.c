@@ -52,12 +52,17 @@ static void on_handover(void *context, struct channel *from, uint32_t id,
     mailroom_session_new(context, from, id, in);
 }
 
-static void on_metrics(void *context, struct channel *from, uint32_t id)
+static void set_gauges(void *state)
 {
-    struct mailroom *room = context;
+    struct mailroom *room = state;
     metric_set(metrics_get(role_metrics(room->role), METRIC_GAUGE, "postern_mailroom_sessions",
                            "Sessions of people who have logged in", NULL, NULL),
                room->session_count);
+}
+
+static void on_metrics(void *context, struct channel *from, uint32_t id)
+{
+    struct mailroom *room = context;
     role_reply_metrics(room->role, from, id);
 }
 
@@ -264,6 +269,7 @@ const struct role_plan mailroom_plan = {
     .destroy = destroy,
     .prepare = prepare,
     .reconfigure = reconfigure,
+    .set_gauges = set_gauges,
     .peer_up = peer_up,
     .peer_down = peer_down,
     .stop = stop,

@@ -7,8 +7,8 @@
 #include "base/str.h"
 
 /*
- * A role's numbers, as OpenMetrics text. Names begin "postern_ROLE_", so that the texts of all
- * roles may stand one behind the other; metrics_end closes the whole.
+ * A role's numbers, as OpenMetrics text. Names begin "postern_ROLE_". Texts of several processes
+ * put one behind the other become one by metrics_regroup; metrics_end closes the whole.
  */
 struct metrics;
 
@@ -18,7 +18,8 @@ struct metric {
     uint64_t value;
 };
 
-struct metrics *metrics_new(void);
+/* process: which one of its role's, for a label on each of its numbers; below 0: the only one. */
+struct metrics *metrics_new(int process);
 void metrics_free(struct metrics *m);
 
 /*
@@ -41,6 +42,9 @@ static inline void metric_set(struct metric *metric, uint64_t value)
 }
 
 void metrics_print(const struct metrics *m, struct buf *out);
+
+/* OpenMetrics wants all samples of a family in one place: under the head that came first. */
+void metrics_regroup(struct str texts, struct buf *out);
 void metrics_end(struct buf *out);
 
 #endif

@@ -193,11 +193,23 @@ void role_tell_wal_kept(struct role *role)
     ipc_wal_kept_note(link_channel(role->warden));
 }
 
+struct channel *role_warden(struct role *role)
+{
+    return link_channel(role->warden);
+}
+
+static void print_metrics(struct role *role, struct buf *text)
+{
+    buf_init(text, METRICS_TEXT_SIZE);
+    if (role->plan->set_gauges)
+        role->plan->set_gauges(role->state);
+    metrics_print(role->metrics, text);
+}
+
 void role_reply_metrics(struct role *role, struct channel *from, uint32_t id)
 {
     struct buf text;
-    buf_init(&text, METRICS_TEXT_SIZE);
-    metrics_print(role->metrics, &text);
+    print_metrics(role, &text);
     ipc_metrics_reply(from, id, &(struct ipc_metrics_out){.text = buf_str(&text)});
     buf_release(&text);
 }
@@ -349,7 +361,16 @@ static void on_ping(void *context, struct channel *from, uint32_t id)
     ipc_ping_reply(from, id, &(struct ipc_ping_out){.status = STATUS_OK});
 }
 
+static void on_edge_metrics(void *context, struct channel *from, uint32_t id)
+{
+    struct buf text;
+    print_metrics(context, &text);
+    ipc_edge_metrics_reply(from, id, &(struct ipc_edge_metrics_out){.text = buf_str(&text)});
+    buf_release(&text);
+}
+
 static const struct ipc_handlers warden_handlers = {
+    .edge_metrics = on_edge_metrics,
     .config = on_config,
     .peer = on_peer,
     .listener = on_listener,
@@ -376,7 +397,8 @@ struct role *role_new(const struct role_plan *plan, uint8_t index, struct loop *
     role->log = log;
     if (plan->handlers)
         role->handlers = *plan->handlers;
-    role->metrics = metrics_new();
+    bool may_be_several = plan->self == ROLE_EDGE || plan->self == ROLE_MAILROOM;
+    role->metrics = metrics_new(may_be_several ? index : -1);
     role->warden = link_open(&(struct link_setup){.loop = loop,
                                                   .fd = fd,
                                                   .self = plan->self,

@@ -46,6 +46,9 @@ struct role_plan {
     void (*sign_channel)(void *state, uint8_t index, int fd);
     void (*route_secret)(void *state, struct str route, struct str login, int fd);
 
+    /* Numbers are asked for: those that are a state, not a count, are set now. May be NULL. */
+    void (*set_gauges)(void *state);
+
     /*
      * A peer can be talked to, or not any more (its calls have had STATUS_GONE; it may come back).
      * Either may be NULL.
@@ -75,6 +78,9 @@ void role_tell_wal_kept(struct role *role);
 
 /* From inside reconfigure: the new configuration cannot be used, the old one stays. */
 void role_refuse_reload(struct role *role, const char *why);
+
+/* For what only an edge asks of it. */
+struct channel *role_warden(struct role *role);
 
 /* What the handler of a metrics call does, in every role that has one. */
 void role_reply_metrics(struct role *role, struct channel *from, uint32_t id);

@@ -368,7 +368,8 @@ static void on_wal_kept(void *context, struct channel *from)
 static const struct ipc_handlers child_handlers = {.ready = on_ready,
                                                    .reload_refused = on_reload_refused,
                                                    .peer_broken = on_peer_broken,
-                                                   .wal_kept = on_wal_kept};
+                                                   .wal_kept = on_wal_kept,
+                                                   .edges_metrics = warden_on_edges_metrics};
 
 /* A child that has broken the channel to us is of no use any more. */
 static void link_ended(void *owner, enum status_code why, const char *words)

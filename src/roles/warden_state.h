@@ -32,6 +32,7 @@ struct child {
     bool pinged;       /* and has not answered */
     unsigned failures; /* in a row, each soon after its start */
     int64_t started_ms;
+    struct gathering *gathering; /* of the numbers of other edges, for this one */
     struct timer timer; /* its next start, or the end of patience with its stop */
 };
 
@@ -94,6 +95,11 @@ void children_reap(struct warden *w);
 
 /* The one of that role and index that serves; NULL where none does. */
 struct child *children_find(struct warden *w, enum ipc_role role, uint8_t index);
+
+/* ---- warden_metrics.c ---- */
+
+/* For edges: see ipc.table. */
+void warden_on_edges_metrics(void *context, struct channel *from, uint32_t id);
 
 /* ---- warden_control.c ---- */
 
