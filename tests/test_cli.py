@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 import mail
 import postern
+import served
 
 OK, FAILED, USAGE, NOT_FOUND, EXISTS, TRY_AGAIN = 0, 1, 2, 3, 4, 5
 
@@ -373,6 +375,33 @@ def test_setup_gives_an_account_the_password_that_an_earlier_run_did_not_come_to
     assert third.returncode == OK and "password of" not in third.stdout.split("DNS")[0]
 
 
+def test_setup_makes_folders_that_everybody_can_read_whatever_the_umask_is(tmp_path):
+    assert setup("ann@example.org", "--root", tmp_path, "--generate", umask=0o077).returncode == OK
+    assert os.stat(tmp_path / "etc/postern").st_mode & 0o777 == 0o755
+    assert os.stat(tmp_path / "etc/postern/postern.conf").st_mode & 0o777 == 0o644
+    assert os.stat(tmp_path / "etc/postern/key.pem").st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_nothing_is_done_as_root_with_what_others_can_change(tmp_path):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    program = folder / "postern"
+    shutil.copy(postern.PROGRAM, program)
+    os.chown(folder, 64321, 64321)
+    # Where it would be done after all, nothing can be written.
+    shut = 'mount -t tmpfs -o ro none /etc && exec "$@"'
+    done = subprocess.run(["unshare", "-m", "sh", "-c", shut, "sh", program, "setup",
+                           "ann@example.org", "--generate"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == FAILED and f"{folder}: others" in done.stderr
+    assert "make install" in done.stderr and done.stdout == ""
+    done = subprocess.run([postern.PROGRAM, "demo", folder], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == FAILED and f"{folder}: others" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["postern"]
+
+
 def test_setup_refuses(tmp_path):
     assert setup("nonsense", "--root", tmp_path).returncode == USAGE
     assert setup("a@b.test", "--root", "relative").returncode == USAGE
@@ -393,6 +422,23 @@ def test_a_store_is_looked_over_and_restored_only_without_a_server(cli):
     assert "no damage" in cli("store", "check")
     after = validities(cli)
     assert len(set(after)) == len(after) == len(before) and min(after) > max(before)
+
+
+def test_a_check_leaves_nothing_that_the_server_cannot_open():
+    with served.Served() as server:
+        server.stop()
+        lock = server.folder / "store" / "lock"
+        lock.unlink()  # as where the store was copied back alone
+        assert "no damage" in server.run("store", "check")
+        assert not lock.exists()
+        server.start()
+        server.stop()
+        shutil.rmtree(server.folder)
+        done = subprocess.run([postern.PROGRAM, "store", "check", "--config", server.config],
+                              capture_output=True, text=True, timeout=60)
+        assert done.returncode == NOT_FOUND and "there is no store" in done.stderr
+        assert not server.folder.exists()
+        server.folder.mkdir()
 
 
 def validities(cli):

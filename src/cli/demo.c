@@ -118,6 +118,7 @@ static enum cli_exit read_options(struct demo *demo)
 static enum cli_exit open_folder(struct demo *demo)
 {
     const char *given = demo->cli->args[0];
+    struct diag diag = {0};
     char *real;
     if (mkdir(given, 0700) != 0 && errno != EEXIST)
         return cli_fail(demo->cli, CLI_FAILED, "%s: %s", given, strerror(errno));
@@ -129,6 +130,10 @@ static enum cli_exit open_folder(struct demo *demo)
     }
     snprintf(demo->folder, sizeof(demo->folder), "%s", real);
     free(real);
+    /* Who can change the configuration under our hands has all that we may do. */
+    enum status_code status = files_check_owners(demo->folder, &diag);
+    if (status != STATUS_OK)
+        return cli_fail_status(demo->cli, status, &diag);
     path_in(demo, "postern.conf", demo->config_path);
     demo->cli->config_file = demo->config_path;
     return CLI_OK;

@@ -61,7 +61,9 @@ static enum status_code make_parents(const char *path, struct diag *diag)
     snprintf(folder, sizeof(folder), "%s", path);
     for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(folder, 0755) != 0 && errno != EEXIST) {
+        bool made = mkdir(folder, 0755) == 0;
+        /* Whatever the umask is: sendmail reads the configuration for everybody. */
+        if (made ? chmod(folder, 0755) != 0 : errno != EEXIST) {
             diag_set(diag, "%s: %s", folder, strerror(errno));
             return status_from_errno(errno);
         }
@@ -395,6 +397,7 @@ static enum cli_exit read_arguments(struct setup *s)
 {
     struct cli *cli = s->cli;
     const char *hostname = cli_option(cli, "--hostname"), *root = cli_option(cli, "--root");
+    struct diag diag = {0};
     char name[LIMIT_DOMAIN_SIZE * 2];
     s->root = root ? root : "";
     if (root && root[0] != '/')
@@ -409,6 +412,11 @@ static enum cli_exit read_arguments(struct setup *s)
     if (n <= 0)
         return cli_fail(cli, CLI_FAILED, "/proc/self/exe: %s", strerror(errno));
     s->program[n] = '\0';
+    /* Root, and its cron, will run it. */
+    enum status_code status = root ? STATUS_OK : files_check_owners(s->program, &diag);
+    if (status != STATUS_OK)
+        return cli_fail(cli, CLI_FAILED, "%s; install the program first (make install)",
+                        diag.words);
     return cli_domain_name(cli, hostname ? hostname : name, &s->hostname);
 }
 

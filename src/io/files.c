@@ -127,6 +127,36 @@ enum status_code files_make_folder(const char *path, mode_t mode, struct diag *d
     return STATUS_OK;
 }
 
+static bool is_ours(const struct stat *st, bool is_last)
+{
+    bool shared = (st->st_mode & S_IWOTH) != 0;
+    bool each_his_own = S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX) != 0 && !is_last;
+    return (st->st_uid == 0 || st->st_uid == geteuid()) && (!shared || each_his_own);
+}
+
+enum status_code files_check_owners(const char *path, struct diag *diag)
+{
+    char part[PATH_MAX];
+    struct stat st;
+    size_t len = strlen(path);
+    if (len >= sizeof part || path[0] != '/') {
+        diag_set(diag, "%s: not a whole path", path);
+        return STATUS_INVALID;
+    }
+    for (size_t at = 1; at <= len; at++) {
+        if (path[at] != '/' && path[at] != '\0')
+            continue;
+        snprintf(part, sizeof part, "%.*s", (int)at, path);
+        if (lstat(part, &st) != 0)
+            return failed(diag, part);
+        if (!is_ours(&st, at == len)) {
+            diag_set(diag, "%s: others than root and the user of this command can change it", part);
+            return STATUS_DENIED;
+        }
+    }
+    return STATUS_OK;
+}
+
 enum status_code files_lock(const char *path, int *ret_fd, pid_t *ret_holder, struct diag *diag)
 {
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

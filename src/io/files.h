@@ -26,6 +26,13 @@ enum status_code files_write(const char *path, struct str content, mode_t mode,
 /* Makes the folder where it is missing (not its parents), and sets its mode. */
 enum status_code files_make_folder(const char *path, mode_t mode, struct diag *diag) MUST_USE;
 
+/*
+ * STATUS_OK where only root and we ourselves can put something else in the place of what an
+ * absolute path without links names, or change it: every folder on the way is root's or ours, and
+ * none is everybody's (but for those like /tmp, where each has only his own). Groups are trusted.
+ */
+enum status_code files_check_owners(const char *path, struct diag *diag) MUST_USE;
+
 /* All of it, over short writes and EINTR; for blocking descriptors. */
 enum status_code files_write_all(int fd, struct str bytes) MUST_USE;
 

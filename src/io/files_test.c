@@ -79,9 +79,36 @@ static void a_lock_is_held_by_one_process(void **state)
     close(fd);
 }
 
+static void what_others_can_change_is_not_ours(void **state)
+{
+    (void)state;
+    struct diag diag = {0};
+    assert_int_equal(files_write(path, STR("x"), 0644, &diag), STATUS_OK);
+    assert_int_equal(files_check_owners(path, &diag), STATUS_OK);
+    assert_int_equal(files_check_owners("/tmp", &diag), STATUS_DENIED);
+    assert_int_equal(files_check_owners("tmp", &diag), STATUS_INVALID);
+    assert_int_equal(files_check_owners("/nonexistent/x", &diag), STATUS_NOT_FOUND);
+    assert_int_equal(chmod(path, 0666), 0);
+    assert_int_equal(files_check_owners(path, &diag), STATUS_DENIED);
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_int_equal(files_check_owners(path, &diag), STATUS_DENIED);
+    assert_non_null(strstr(diag.words, folder));
+    assert_null(strstr(diag.words, path));
+    assert_int_equal(chmod(folder, 01777), 0);
+    assert_int_equal(files_check_owners(path, &diag), STATUS_OK);
+    assert_int_equal(chmod(folder, 0700), 0);
+    if (geteuid() != 0)
+        return;
+    assert_int_equal(chown(folder, 64321, 0), 0);
+    assert_int_equal(files_check_owners(path, &diag), STATUS_DENIED);
+    assert_int_equal(chown(folder, 0, 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_others_can_change_is_not_ours),
         cmocka_unit_test(a_file_is_replaced_whole_and_read_whole),
         cmocka_unit_test(what_cannot_be_read_says_why),
         cmocka_unit_test(a_lock_is_held_by_one_process),
