@@ -21,6 +21,12 @@ def extra(lab):
 policy verified.test {
     tls verified
 }
+policy secure.plain.test {
+    tls verified
+}
+policy named.plain.test {
+    tls verified .hoster.test
+}
 policy lenient.test {
     tls verified
 }
@@ -101,6 +107,30 @@ def test_verified_wants_the_name(lab):
         waits(lab, fixed_domain(lab, "verified.test", host), host)
         assert host.handshake_failures or not host.begun
     with tls_peer(lab, lab.authority.issue("mx.verified.test"), host=host.host) as again:
+        again.wait_for_messages(1)
+        assert again.messages[0].is_tls
+
+
+def test_verified_does_not_believe_an_unsigned_mx(lab):
+    """The name of its host is whoever's who forged the answer: the domain's own it must be."""
+    with tls_peer(lab, lab.authority.issue("mx.forged.test")) as host:
+        lab.records(f"secure.plain.test. MX 10 mx.forged.test.", f"mx.forged.test. A {host.host}")
+        waits(lab, "secure.plain.test", host)
+        assert not host.begun
+        assert "certificate for" in lab.run("explain", "bob@secure.plain.test")
+    for name in ("secure.plain.test", "mail.secure.plain.test", "*.secure.plain.test"):
+        with tls_peer(lab, lab.authority.issue(name), host=host.host) as again:
+            sent = lab.send("carol@secure.plain.test")
+            lab.wait_gone(sent)
+            assert any(" verified" in words for _, words in lab.trace(sent))
+
+
+def test_verified_for_the_names_of_the_configuration(lab):
+    with tls_peer(lab, lab.authority.issue("named.plain.test")) as host:
+        lab.records(f"named.plain.test. MX 10 mx.elsewhere.plain.test.",
+                    f"mx.elsewhere.plain.test. A {host.host}")
+        waits(lab, "named.plain.test", host)
+    with tls_peer(lab, lab.authority.issue("in3.hoster.test"), host=host.host) as again:
         again.wait_for_messages(1)
         assert again.messages[0].is_tls
 

@@ -52,7 +52,8 @@ struct tls_demand {
     /* False: a server that does not pass is told nothing, and tls_client_verdict tells. */
     bool enforced;
     struct str server_name;  /* SNI (RFC 7672 §8.1, RFC 8461 §4.1); empty: none */
-    const struct str *names; /* one of which the certificate must have (RFC 7672 §3.2.2) */
+    const struct str *names; /* one of which the certificate must have (RFC 7672 §3.2.2); with
+                                TLS_CHECK_PKIX ".example.org" is every name below it */
     size_t name_count;
     const struct tls_tlsa *records;
     size_t record_count;

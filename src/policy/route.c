@@ -218,13 +218,15 @@ static void make_zones(struct route *r)
         zone->port = lmtp ? 24 : r->settings->port;
         zone->name = r->shown;
         zone->lookup = ROUTE_LOOKUP_MX;
-        if (!r->rule)
-            continue;
-        zone->place = &r->rule->places[i];
-        zone->name = zone->place->host;
-        zone->lookup = r->rule->lookup;
-        if (zone->place->port != 0)
-            zone->port = zone->place->port;
+        if (r->rule) {
+            zone->place = &r->rule->places[i];
+            zone->name = zone->place->host;
+            zone->lookup = r->rule->lookup;
+            if (zone->place->port != 0)
+                zone->port = zone->place->port;
+        }
+        if (!str_empty(zone->name))
+            zone->below = route_words(r, ".%.*s", STR_ARG(zone->name));
     }
 }
 

@@ -29,7 +29,7 @@ enum route_lookup {
 enum route_tls {
     ROUTE_TLS_OPPORTUNISTIC, /* what there is; DANE and MTA-STS may demand more */
     ROUTE_TLS_REQUIRED,      /* with whatever certificate */
-    ROUTE_TLS_VERIFIED,      /* a certificate of a known authority, for the server's name */
+    ROUTE_TLS_VERIFIED,      /* a certificate of a known authority, for a name we can be sure of */
     ROUTE_TLS_DANE,          /* TLSA records, and a certificate that fits them */
     ROUTE_TLS_NO             /* none, even if offered */
 };
@@ -53,6 +53,8 @@ struct route_rule {
     struct str service; /* "smtp" asks for _smtp._tcp.HOST */
     bool lmtp;
     enum route_tls tls;
+    struct str *tls_names; /* for ROUTE_TLS_VERIFIED, instead: "example.org", ".example.org" */
+    size_t tls_name_count;
     struct str login, password_file; /* empty: without AUTH */
 };
 
@@ -141,7 +143,8 @@ struct route_host {
     uint32_t rank, chance;          /* among hosts of one rank each is drawn by its chance */
     const uint8_t (*addresses)[16]; /* in the order to try them; IPv4 mapped into IPv6 */
     size_t address_count;
-    bool mx_secure; /* that this is a host of the destination is validated, or configured */
+    bool mx_secure;   /* that this is a host of the destination is validated, or configured */
+    struct str below; /* ".example.org": what is below the domain or place that led to it */
     bool addresses_secure;
     enum route_tlsa tlsa;
     struct str tlsa_base; /* the name they stand at: a reference name too (RFC 7672 §3.2.2) */

@@ -88,7 +88,7 @@ static struct route_candidate make_candidate(struct route *r, struct route_zone 
         .zone = zone,
         .order = (uint64_t)(zone - r->zones) << 48 | (uint64_t)preference << 32 |
                  (chance(r) & UINT32_MAX),
-        .host = {.preference = preference, .port = zone->port, .chance = 1},
+        .host = {.preference = preference, .port = zone->port, .chance = 1, .below = zone->below},
     };
 }
 

@@ -12,7 +12,7 @@ enum { ROUTE_NO_CUT = 65536 };
 
 /* A name whose hosts are looked for, or one address or socket that needs no looking. */
 struct route_zone {
-    struct str name;
+    struct str name, below;
     const struct route_place *place; /* NULL: not of a rule */
     enum route_lookup lookup;        /* what comes next */
     uint16_t port;

@@ -129,6 +129,8 @@ struct config_policy {
     size_t domain_count;
     bool has_tls;
     enum route_tls tls;
+    struct str *tls_names; /* as in struct route_rule */
+    size_t tls_name_count;
     uint64_t connections;     /* to such a destination; 0: as for others */
     uint64_t rate_per_minute; /* messages; 0: no limit */
 };

@@ -6,7 +6,7 @@
 #include "roles/config_set.h"
 #include "roles/config_value.h"
 
-enum { ROUTES_MAX = 256, NAME_LEN_MAX = 64 };
+enum { ROUTES_MAX = 256, NAME_LEN_MAX = 64, TLS_NAMES_MAX = 16 };
 
 /* Appends the patterns among the arguments from `word` on. */
 static void add_patterns(struct config_reader *r, const struct conf_directive *given, size_t word,
@@ -43,6 +43,18 @@ static const char *const tls_names[] = {
     [ROUTE_TLS_DANE] = "dane",
 };
 
+/* The names behind "verified". */
+static void read_tls_names(struct config_reader *r, const struct conf_directive *given,
+                           struct str **list, size_t *count)
+{
+    *list = NULL;
+    *count = 0;
+    add_patterns(r, given, 2, list, count);
+    for (size_t word = 2; word < given->word_count; word++)
+        if (str_eq(config_argument(given, word), STR("*")))
+            config_wrong_word(r, given, word, "is no name that a certificate could have");
+}
+
 static bool read_tls(struct config_reader *r, const struct conf_directive *given, bool has_dane,
                      enum route_tls *ret_tls)
 {
@@ -52,6 +64,10 @@ static bool read_tls(struct config_reader *r, const struct conf_directive *given
         config_wrong_word(r, given, 1,
                           has_dane ? "is none of opportunistic, required, verified, dane, no"
                                    : "is none of opportunistic, required, verified, no");
+        return false;
+    }
+    if (tls != ROUTE_TLS_VERIFIED && given->word_count > 2) {
+        config_wrong_word(r, given, 2, "is a name: that is for \"tls verified\" only");
         return false;
     }
     *ret_tls = (enum route_tls)tls;
@@ -132,8 +148,11 @@ static void set_route_tls(struct config_reader *r, const struct config_directive
                           const struct conf_directive *given)
 {
     (void)row;
-    if (read_tls(r, given, false, &r->route->rule.tls))
-        r->route->has_tls = true;
+    struct route_rule *rule = &r->route->rule;
+    if (!read_tls(r, given, false, &rule->tls))
+        return;
+    r->route->has_tls = true;
+    read_tls_names(r, given, &rule->tls_names, &rule->tls_name_count);
 }
 
 static void set_auth(struct config_reader *r, const struct config_directive *row,
@@ -155,7 +174,7 @@ static const struct config_directive route_directives[] = {
     {"lookup", 1, 1, .apply = set_lookup},
     {"service", 1, 1, .apply = set_service},
     {"protocol", 1, 1, .apply = set_protocol},
-    {"tls", 1, 1, .apply = set_route_tls},
+    {"tls", 1, TLS_NAMES_MAX + 1, .apply = set_route_tls},
     {"auth", 2, 2, .apply = set_auth, .max = CONFIG_PATH_LEN_MAX},
 };
 const struct config_table config_route_table = {route_directives, sizeof route_directives /
@@ -262,8 +281,11 @@ static void set_policy_tls(struct config_reader *r, const struct config_directiv
                            const struct conf_directive *given)
 {
     (void)row;
-    if (read_tls(r, given, true, &r->policy->tls))
-        r->policy->has_tls = true;
+    struct config_policy *policy = r->policy;
+    if (!read_tls(r, given, true, &policy->tls))
+        return;
+    policy->has_tls = true;
+    read_tls_names(r, given, &policy->tls_names, &policy->tls_name_count);
 }
 
 static bool read_policy_count(struct config_reader *r, const struct config_directive *row,
@@ -291,7 +313,7 @@ static void set_policy_rate(struct config_reader *r, const struct config_directi
 }
 
 static const struct config_directive policy_directives[] = {
-    {"tls", 1, 1, .apply = set_policy_tls},
+    {"tls", 1, TLS_NAMES_MAX + 1, .apply = set_policy_tls},
     {"connections", 1, 1, .apply = set_policy_connections, .min = 1, .max = 100000},
     {"rate", 1, 1, .apply = set_policy_rate, .min = 1, .max = 1000000},
 };

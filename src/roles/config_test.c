@@ -410,6 +410,15 @@ static void what_is_wrong_with_the_way_out_is_told(void **state)
                   "f:14:7: rate: \"x\" is no number, or out of range\n");
 }
 
+static void names_are_for_verified_tls_only(void **state)
+{
+    (void)state;
+    expect_errors("policy a.test {\n tls required mx.a.test\n}\n"
+                  "policy b.test {\n tls verified b.test *\n}\n",
+                  "f:4:15: tls: \"mx.a.test\" is a name: that is for \"tls verified\" only\n"
+                  "f:7:22: tls: \"*\" is no name that a certificate could have\n");
+}
+
 static void a_text_too_big_is_refused(void **state)
 {
     (void)state;
@@ -441,6 +450,7 @@ int main(void)
         cmocka_unit_test(routes_are_read_with_their_places),
         cmocka_unit_test(what_is_wrong_with_a_route_is_told),
         cmocka_unit_test(what_is_wrong_with_the_way_out_is_told),
+        cmocka_unit_test(names_are_for_verified_tls_only),
         cmocka_unit_test(a_text_too_big_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -82,6 +82,21 @@ static void say_addresses(struct courier_explanation *e, const struct route_host
     buf_release(&words);
 }
 
+/* Who the certificate must be for, where it must be for somebody. */
+static void say_names(struct courier_explanation *e, const struct courier_security *s)
+{
+    struct buf words;
+    if (!s->demand.enforced || s->demand.name_count == 0)
+        return;
+    buf_init(&words, LINE_SIZE);
+    for (size_t i = 0; i < s->demand.name_count; i++) {
+        buf_append_str(&words, i > 0 ? STR(" ") : STR(""));
+        buf_append_str(&words, s->demand.names[i]);
+    }
+    say(e, "certificate for", "%.*s", STR_ARG(buf_str(&words)));
+    buf_release(&words);
+}
+
 static void say_host(struct courier_explanation *e, const struct route_host *host)
 {
     struct courier_security security;
@@ -102,6 +117,8 @@ static void say_host(struct courier_explanation *e, const struct route_host *hos
             : security.tls == SMTP_CLIENT_TLS_OFFERED ? "if offered"
                                                       : "no",
             check_name(&security), host->tlsa != ROUTE_TLSA_NONE ? ", DANE" : "");
+    if (security.usable)
+        say_names(e, &security);
 }
 
 /* Domains have policies; the operator's routes and literals have none. */

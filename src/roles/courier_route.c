@@ -205,19 +205,25 @@ static void go_on(struct courier_route *r)
 }
 
 /* A route's own word, or the policy for the domain. */
-static enum route_tls wanted_tls(const struct courier_route *r)
+static void decide_tls(struct courier_route *r)
 {
     enum route_kind kind;
     struct str domain;
-    if (r->route.rule)
-        return r->route.rule->tls;
-    if (!route_destination_split(r->destination, &kind, &domain))
-        return ROUTE_TLS_OPPORTUNISTIC;
+    const struct route_rule *rule = r->route.rule;
+    r->tls = ROUTE_TLS_OPPORTUNISTIC;
+    if (rule) {
+        r->tls = rule->tls;
+        r->tls_names = rule->tls_names;
+        r->tls_name_count = rule->tls_name_count;
+    }
+    if (rule || !route_destination_split(r->destination, &kind, &domain))
+        return;
     const struct config_policy *policy = config_policy_of(&r->settings->config, domain);
-    if (!policy || !policy->has_tls)
-        return ROUTE_TLS_OPPORTUNISTIC;
-    bool demands = policy->tls != ROUTE_TLS_NO;
-    return r->lenient && demands ? ROUTE_TLS_OPPORTUNISTIC : policy->tls;
+    if (!policy || !policy->has_tls || (r->lenient && policy->tls != ROUTE_TLS_NO))
+        return;
+    r->tls = policy->tls;
+    r->tls_names = policy->tls_names;
+    r->tls_name_count = policy->tls_name_count;
 }
 
 struct courier_route *courier_route_find(struct courier *c, struct str destination,
@@ -241,7 +247,7 @@ struct courier_route *courier_route_find(struct courier *c, struct str destinati
     r->lenient = route_destination_is_lenient(r->destination);
     r->routing.dane = r->routing.dane && !r->lenient;
     route_begin(&r->route, &r->arena, &r->routing, r->destination);
-    r->tls = wanted_tls(r);
+    decide_tls(r);
     go_on(r);
     return r;
 }

@@ -17,9 +17,11 @@ struct courier_route {
     struct route_settings routing;
     struct route route; /* route.decision says what came of it */
     struct courier_sts_policy *sts;
-    enum route_tls tls; /* what the configuration asks for */
-    bool lenient;       /* whatever TLS there is will do: no DANE, no MTA-STS (RFC 8689 §5) */
-    int64_t found_ms;   /* mono */
+    enum route_tls tls;          /* what the configuration asks for */
+    const struct str *tls_names; /* with ROUTE_TLS_VERIFIED: instead of the server's */
+    size_t tls_name_count;
+    bool lenient;     /* whatever TLS there is will do: no DANE, no MTA-STS (RFC 8689 §5) */
+    int64_t found_ms; /* mono */
 
     struct courier_route_question *questions;
     struct courier_sts_question *sts_question;

@@ -77,6 +77,28 @@ static void be_opportunistic(struct courier_security *s, const struct courier_ro
         demand_names(s, TLS_CHECK_PKIX, false, host->name, (struct str){0});
 }
 
+/*
+ * A name that an unsigned MX or SRV record gave is whoever's who forged it. Then the certificate
+ * must be for what the record was asked of: the recipient's domain, or a name below it (as Postfix'
+ * level "secure"); or for the names that the configuration says.
+ */
+static void verify(struct courier_security *s, const struct courier_route *route,
+                   const struct route_host *host)
+{
+    s->mx_authentic = true;
+    if (route->tls_name_count > 0) {
+        demand_names(s, TLS_CHECK_PKIX, true, route->tls_names[0], (struct str){0});
+        s->demand.names = route->tls_names;
+        s->demand.name_count = route->tls_name_count;
+    } else if (host->mx_secure && !str_empty(host->name)) {
+        demand_names(s, TLS_CHECK_PKIX, true, host->name, (struct str){0});
+    } else if (!str_empty(host->below)) {
+        demand_names(s, TLS_CHECK_PKIX, true, str_skip(host->below, 1), host->below);
+    } else {
+        refuse(s, "certificate-host-mismatch", "there is no name to verify, only an address");
+    }
+}
+
 void courier_security_decide(const struct courier_route *route, const struct route_host *host,
                              struct courier_security *ret)
 {
@@ -97,10 +119,7 @@ void courier_security_decide(const struct courier_route *route, const struct rou
     case ROUTE_TLS_REQUIRED:
         return;
     case ROUTE_TLS_VERIFIED:
-        if (str_empty(host->name))
-            refuse(ret, "certificate-host-mismatch", "there is no name to verify, only an address");
-        else
-            demand_names(ret, TLS_CHECK_PKIX, true, host->name, (struct str){0});
+        verify(ret, route, host);
         return;
     case ROUTE_TLS_DANE:
         if (host->tlsa == ROUTE_TLSA_USABLE)

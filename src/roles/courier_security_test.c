@@ -105,11 +105,35 @@ static void the_configuration_has_the_last_word(void **state)
     route.tls = ROUTE_TLS_REQUIRED;
     assert_int_equal(decide(&route, host_named("mx.a.test")).tls, SMTP_CLIENT_TLS_REQUIRED);
     route.tls = ROUTE_TLS_VERIFIED;
-    assert_true(decide(&route, host_named("mx.a.test")).demand.enforced);
     assert_false(decide(&route, host_named("")).usable);
     route.tls = ROUTE_TLS_DANE;
     assert_true(decide(&route, dane_host(ROUTE_TLSA_USABLE)).usable);
     assert_false(decide(&route, dane_host(ROUTE_TLSA_NONE)).usable);
+}
+
+/* What an unsigned MX says is no name to be sure of. */
+static void a_verified_name_is_the_domains_unless_the_host_is_known_for_sure(void **state)
+{
+    (void)state;
+    struct courier_route route = {.tls = ROUTE_TLS_VERIFIED};
+    struct route_host host = host_named("mx.elsewhere.test");
+    host.below = STR(".a.test");
+    struct courier_security s;
+    courier_security_decide(&route, &host, &s);
+    assert_true(s.usable && s.demand.enforced && s.demand.check == TLS_CHECK_PKIX);
+    assert_int_equal(s.demand.name_count, 2);
+    assert_true(str_eq(s.demand.names[0], STR("a.test")));
+    assert_true(str_eq(s.demand.names[1], STR(".a.test")));
+    host.mx_secure = true;
+    courier_security_decide(&route, &host, &s);
+    assert_int_equal(s.demand.name_count, 1);
+    assert_true(str_eq(s.demand.names[0], STR("mx.elsewhere.test")));
+    route.tls_names = (struct str[]){STR(".mail.test"), STR("b.test")};
+    route.tls_name_count = 2;
+    courier_security_decide(&route, &host, &s);
+    assert_int_equal(s.demand.name_count, 2);
+    assert_true(str_eq(s.demand.names[0], STR(".mail.test")));
+    assert_true(str_eq(s.demand.server_name, STR("mx.elsewhere.test")));
 }
 
 static void a_unix_socket_needs_no_tls(void **state)
@@ -129,6 +153,7 @@ int main(void)
         cmocka_unit_test(unusable_records_still_require_tls),
         cmocka_unit_test(mta_sts_says_which_hosts_and_how),
         cmocka_unit_test(the_configuration_has_the_last_word),
+        cmocka_unit_test(a_verified_name_is_the_domains_unless_the_host_is_known_for_sure),
         cmocka_unit_test(a_unix_socket_needs_no_tls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
