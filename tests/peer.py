@@ -11,6 +11,7 @@ auth, mail, rcpt, data, body, dot, bdat, rset, quit. Its values:
     HANG            no reply until the test is over; at "body": reads no further
     DROP            closes the connection; RESET does it as a crash would
     a function      called with the Session and the argument; returns one of these, or None: the usual
+    True            for "bdat is no word": as a server that does not know it
     a list          one of these for each time the stage is reached, the usual thereafter
 
 "body" is reached when the first octets of a message have come, "dot" when all have.
@@ -257,6 +258,11 @@ class Session:
 
     def on_bdat(self, argument):
         size, _, last = argument.partition(" ")
+        if self.peer.script_for(self).get("bdat is no word"):
+            self.reply("500 5.5.2 What?")
+            while True:  # all that follows is no word either
+                self.receive()
+                self.unread = b""
         if self.message is None or not self.message.recipients:
             self.exactly(int(size))
             self.reply("554 5.5.1 No valid recipients")

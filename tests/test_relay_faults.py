@@ -145,8 +145,11 @@ BREAKS = {
         (WITHOUT_CHUNKING, {"mail": extra_reply}, {"body": wire.text(500_000)}, True),
     "PIPELINING, and a reply less": (peer.EXTENSIONS, {"rcpt": no_reply}, {}, True),
     "PIPELINING without CHUNKING, and a reply less": (WITHOUT_CHUNKING, {"rcpt": no_reply}, {}, True),
-    "CHUNKING, and BDAT is unknown": (peer.EXTENSIONS, {"bdat": "502 5.5.1 What?",
-                                                        "dot": "502 5.5.1 What?"}, {}, False),
+    "CHUNKING, and every message is refused as if it were no word":
+        (peer.EXTENSIONS, {"bdat": "502 5.5.1 What?", "dot": "502 5.5.1 What?"},
+         {"body": wire.text(500_000)}, False),
+    "CHUNKING, and BDAT is no word":
+        (peer.EXTENSIONS, {"bdat is no word": True}, {"body": wire.text(500_000)}, True),
     "STARTTLS, and 454": (peer.EXTENSIONS, {"starttls": "454 4.7.0 Not now"}, {"tls": True}, True),
     "STARTTLS, and 502": (peer.EXTENSIONS, {"starttls": "502 5.5.1 What?"}, {"tls": True}, True),
     "STARTTLS, and nonsense for a handshake":
@@ -186,6 +189,16 @@ def test_an_extension_that_does_not_hold(lab, name):
         else:
             lab.wait_gone(sent, seconds=30)
             assert broken.messages or "älice" in sent.sender or lab.reports(sent)
+
+
+def test_a_server_without_bdat_is_asked_once(lab):
+    """Large mail goes to it by DATA from then on, at once."""
+    with lab.peer(script={"bdat is no word": True}) as broken:
+        domain = lab.domain(broken)
+        for _ in range(2):
+            lab.wait_gone(lab.send(f"bob@{domain}", body=wire.text(500_000)))
+        assert [c.split()[0] for c in broken.commands()].count("BDAT") == 1
+        assert len(broken.messages) == 2 and len(broken.sessions) == 2
 
 
 def test_announced_limits_are_kept(lab):

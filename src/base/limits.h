@@ -144,6 +144,9 @@
 #define LIMIT_COURIER_JOBS      4000
 #define LIMIT_COURIER_JOBS_SIZE (64L * 1024 * 1024)
 
+/* How long a server that offered CHUNKING and did not know BDAT gets its mail by DATA. */
+#define LIMIT_BDAT_UNKNOWN_MS (60 * 60 * 1000)
+
 /* How long a courier that stops finishes what is at hand; the rest is given back. */
 #define LIMIT_COURIER_STOP_MS 5000
 

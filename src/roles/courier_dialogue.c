@@ -206,8 +206,13 @@ static void on_closed(struct courier_connection *conn, const struct smtp_client_
         return;
     }
     /* An idle connection may go when it likes. */
-    bool trouble = !conn->stale && closed->stage != SMTP_CLIENT_IDLE &&
-                   closed->stage != SMTP_CLIENT_QUIT && closed->reason != SMTP_CLIENT_CLOSE_QUIT;
+    bool is_own_end =
+        closed->reason == SMTP_CLIENT_CLOSE_QUIT || closed->reason == SMTP_CLIENT_CLOSE_NO_BDAT;
+    bool trouble = !conn->stale && !is_own_end && closed->stage != SMTP_CLIENT_IDLE &&
+                   closed->stage != SMTP_CLIENT_QUIT;
+    if (closed->reason == SMTP_CLIENT_CLOSE_NO_BDAT)
+        recent_note(&conn->courier->without_bdat, str_from_c(conn->remote), LIMIT_BDAT_UNKNOWN_MS,
+                    courier_now(conn->courier));
     courier_connection_log(conn, &line, trouble ? LOG_INFO : LOG_DEBUG, "disconnected");
     log_words(&line, "stage", smtp_client_stage_name(closed->stage));
     log_words(&line, "reason", smtp_client_close_reason_name(closed->reason));
@@ -467,6 +472,8 @@ static void make_settings(struct courier_connection *conn)
         .lmtp = rule && rule->lmtp,
         .tls = conn->in_clear ? SMTP_CLIENT_TLS_NO : conn->security.tls,
         .auth = rule && !str_empty(rule->login),
+        .no_chunking = recent_has(&conn->courier->without_bdat, str_from_c(conn->remote),
+                                  courier_now(conn->courier)),
         .timeouts = smtp_client_timeouts_default};
     shorten_all(&conn->settings.timeouts, conn->route->settings->config.outbound.timeout_ms);
 }

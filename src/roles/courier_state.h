@@ -10,6 +10,7 @@
 #include "io/resolver.h"
 #include "io/tls_client.h"
 #include "policy/pace.h"
+#include "policy/recent.h"
 #include "policy/retry.h"
 #include "roles/config.h"
 #include "roles/role.h"
@@ -76,6 +77,7 @@ struct courier {
     struct courier_destination *destinations[COURIER_SLOTS]; /* by id */
     size_t destination_count, troubled_count;
     struct pace_total pace;
+    struct recent without_bdat; /* servers that offer CHUNKING and do not know BDAT */
     struct courier_sts_cache *sts;
     struct courier_tls_report *tls_report;
     struct courier_notice *notices;

@@ -42,6 +42,7 @@ static const struct {
     [SMTP_CLIENT_CLOSE_NO_AUTH] = {4, 7, 0, STR("there is no way to log in to this server")},
     [SMTP_CLIENT_CLOSE_UNVERIFIED] = {4, 7, 0,
                                       STR("the server has not shown that it knows the password")},
+    [SMTP_CLIENT_CLOSE_NO_BDAT] = {4, 5, 1, STR("the server offers CHUNKING and has no BDAT")},
     [SMTP_CLIENT_CLOSE_BAD_BODY] =
         {5, 6, 0, STR("the message holds a bare CR or LF, or NUL: it is no mail")},
     [SMTP_CLIENT_CLOSE_NO_MEMORY] = {4, 3, 0, STR("out of memory")},
@@ -155,6 +156,8 @@ static void close_with(struct smtp_client *c, enum smtp_client_close_reason reas
             verdict = SMTP_CLIENT_LATER;
         if (reply.code == 0 && is_perhaps_taken(c))
             verdict = SMTP_CLIENT_UNKNOWN;
+        if (reason == SMTP_CLIENT_CLOSE_NO_BDAT)
+            verdict = SMTP_CLIENT_AGAIN;
         client_settle(c, c->closed.stage, verdict, reply);
     }
     /* What is not written yet shall not be: least of all the end of a message given up above. */
@@ -496,6 +499,7 @@ const char *smtp_client_close_reason_name(enum smtp_client_close_reason reason)
         [SMTP_CLIENT_CLOSE_INJECTION] = "injection",
         [SMTP_CLIENT_CLOSE_NO_AUTH] = "no AUTH",
         [SMTP_CLIENT_CLOSE_UNVERIFIED] = "server unverified",
+        [SMTP_CLIENT_CLOSE_NO_BDAT] = "no BDAT",
         [SMTP_CLIENT_CLOSE_BAD_BODY] = "bad body",
         [SMTP_CLIENT_CLOSE_NO_MEMORY] = "out of memory",
     };

@@ -75,7 +75,8 @@ struct smtp_client_settings {
     struct str hostname; /* a domain or address literal: said in EHLO */
     bool lmtp;
     enum smtp_client_tls tls;
-    bool auth; /* log in before READY, or fail */
+    bool auth;        /* log in before READY, or fail */
+    bool no_chunking; /* CHUNKING is not believed: see SMTP_CLIENT_CLOSE_NO_BDAT */
     struct smtp_client_timeouts timeouts;
 };
 
@@ -131,7 +132,8 @@ enum smtp_client_verdict {
     SMTP_CLIENT_LATER,   /* a 4xx, or the connection broke: certainly not taken */
     SMTP_CLIENT_REFUSED, /* a 5xx, or it is no address */
     SMTP_CLIENT_LACKING, /* nothing was said: the peer lacks what it needs, another may not */
-    SMTP_CLIENT_AGAIN,   /* too many recipients: at once, in another transaction; no attempt */
+    SMTP_CLIENT_AGAIN,   /* at once, in another transaction, for this was no attempt: too many
+                            recipients for one, or SMTP_CLIENT_CLOSE_NO_BDAT */
     SMTP_CLIENT_UNKNOWN  /* all was sent and no reply came: perhaps taken; to be tried later */
 };
 
@@ -146,7 +148,10 @@ enum smtp_client_close_reason {
     SMTP_CLIENT_CLOSE_INJECTION,  /* octets in clear behind the answer to STARTTLS */
     SMTP_CLIENT_CLOSE_NO_AUTH,    /* not offered, or no mechanism the owner would use */
     SMTP_CLIENT_CLOSE_UNVERIFIED, /* the peer says the login is done, and has not shown who it is */
-    SMTP_CLIENT_CLOSE_BAD_BODY,   /* the owner's body cannot be sent, see smtp_client_body */
+    /* CHUNKING was offered and BDAT is unknown (500, 502): what came behind it was heard as
+       commands */
+    SMTP_CLIENT_CLOSE_NO_BDAT,
+    SMTP_CLIENT_CLOSE_BAD_BODY, /* the owner's body cannot be sent, see smtp_client_body */
     SMTP_CLIENT_CLOSE_NO_MEMORY
 };
 

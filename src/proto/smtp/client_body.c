@@ -244,9 +244,27 @@ void client_hear_data(struct smtp_client *c)
     }
 }
 
+/*
+ * The first BDAT is answered as a word that the server does not know, and not as what it thinks of
+ * the message: then it took the octets for commands, and there is no way to be in step again.
+ */
+static bool is_bdat_unknown(struct smtp_client *c)
+{
+    const struct smtp_reply_reader *r = &c->reader;
+    bool is_first = c->message.chunked && !c->message.answered && c->message.phase != PHASE_DEAD;
+    bool about_syntax = r->class == 0 || r->subject == 0 || (r->subject == 5 && r->detail <= 2);
+    c->message.answered = true;
+    if (!is_first || !about_syntax || (r->code != 500 && r->code != 502))
+        return false;
+    client_close(c, SMTP_CLIENT_CLOSE_NO_BDAT);
+    return true;
+}
+
 void client_hear_chunk(struct smtp_client *c)
 {
     c->message.chunks_due--;
+    if (is_bdat_unknown(c))
+        return;
     if (c->reader.code >= 400 && c->message.phase != PHASE_DEAD)
         client_settle_refused(c, SMTP_CLIENT_BODY);
 }
@@ -265,7 +283,10 @@ static void hear_end_each(struct smtp_client *c)
 void client_hear_end(struct smtp_client *c)
 {
     struct client_message *m = &c->message;
-    struct smtp_client_reply reply = client_reply(c);
+    struct smtp_client_reply reply;
+    if (is_bdat_unknown(c))
+        return;
+    reply = client_reply(c);
     /* A chunk may be refused when it is announced: its octets follow, and are thrown away. */
     bool early = c->out_total - c->out.len < m->end_at;
     if (early && !(m->chunked && c->reader.code >= 400)) {

@@ -94,6 +94,8 @@ static bool take_setting(struct dialogue *d, struct str key, struct str value)
     };
     if (str_eq(key, STR("client"))) {
         d->settings.lmtp = str_eq(value, STR("lmtp"));
+    } else if (str_eq(key, STR("chunking"))) {
+        d->settings.no_chunking = str_eq(value, STR("no"));
     } else if (str_eq(key, STR("auth"))) {
         d->settings.auth = str_eq(value, STR("yes"));
     } else if (str_eq(key, STR("tls"))) {
@@ -577,8 +579,8 @@ static const unsigned closes[SMTP_CLIENT_STAGE_COUNT] = {
     [SMTP_CLIENT_MAIL] = USUAL,
     [SMTP_CLIENT_RCPT] = USUAL,
     [SMTP_CLIENT_DATA] = USUAL,
-    [SMTP_CLIENT_BODY] = USUAL | END(REFUSED) | END(BAD_BODY),
-    [SMTP_CLIENT_END] = USUAL,
+    [SMTP_CLIENT_BODY] = USUAL | END(REFUSED) | END(BAD_BODY) | END(NO_BDAT),
+    [SMTP_CLIENT_END] = USUAL | END(NO_BDAT),
     [SMTP_CLIENT_QUIT] = END(QUIT),
 #undef USUAL
 #undef END
@@ -590,8 +592,8 @@ static const unsigned verdicts[SMTP_CLIENT_STAGE_COUNT] = {
     [SMTP_CLIENT_MAIL] = BIT(LATER) | BIT(REFUSED) | BIT(LACKING),
     [SMTP_CLIENT_RCPT] = BIT(LATER) | BIT(REFUSED) | BIT(AGAIN),
     [SMTP_CLIENT_DATA] = BIT(LATER) | BIT(REFUSED),
-    [SMTP_CLIENT_BODY] = BIT(LATER) | BIT(REFUSED),
-    [SMTP_CLIENT_END] = BIT(TAKEN) | BIT(LATER) | BIT(REFUSED) | BIT(UNKNOWN),
+    [SMTP_CLIENT_BODY] = BIT(LATER) | BIT(REFUSED) | BIT(AGAIN),
+    [SMTP_CLIENT_END] = BIT(TAKEN) | BIT(LATER) | BIT(REFUSED) | BIT(AGAIN) | BIT(UNKNOWN),
 #undef BIT
 };
 

@@ -115,6 +115,7 @@ static void take_abilities(struct smtp_client *c)
     while (str_split(&rest, '\n', &line))
         take_ability(c, str_trim(line));
     c->abilities.extended = true;
+    c->abilities.chunking = c->abilities.chunking && !c->settings->no_chunking;
     c->abilities.starttls = c->abilities.starttls && !c->tls;
 }
 

@@ -47,8 +47,9 @@ struct client_message {
     uint8_t *fates; /* of enum client_fate */
     enum client_phase phase;
     bool mail_written;
-    bool chunked; /* BDAT */
-    bool full;    /* the peer takes no more recipients */
+    bool chunked;  /* BDAT */
+    bool answered; /* a chunk has been */
+    bool full;     /* the peer takes no more recipients */
     uint32_t rcpt_next;
     uint32_t rcpt_heard; /* where to look for the one that the next reply is for */
     uint32_t end_heard;  /* the same for LMTP's replies to the message */
