@@ -304,7 +304,7 @@ class Session:
 
 class Peer:
     """script: a dict, or a function of the Session that returns one. tls: an ssl.SSLContext: STARTTLS
-    is offered. auth: (login, password) that must be shown. octets_max: how much of what came is kept
+    is offered. host: an address, or the path of a Unix socket. auth: (login, password) that must be shown. octets_max: how much of what came is kept
     for `octets`."""
 
     def __init__(self, host="127.0.0.1", port=0, script=None, extensions=EXTENSIONS, tls=None,
@@ -320,12 +320,15 @@ class Peer:
         self.turns = {}
         self.over = threading.Event()
         self.changed = threading.Condition()
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = (socket.AF_UNIX if host.startswith("/") else
+                  socket.AF_INET6 if ":" in host else socket.AF_INET)
         self.listener = socket.socket(family)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.listener.bind((host, port))
+        self.listener.bind(host if family == socket.AF_UNIX else (host, port))
         self.listener.listen(512)
-        self.host, self.port = self.listener.getsockname()[:2]
+        self.host, self.port = host, port
+        if family != socket.AF_UNIX:
+            self.host, self.port = self.listener.getsockname()[:2]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):
@@ -355,7 +358,8 @@ class Peer:
                 conn, _ = self.listener.accept()
             except OSError:
                 return
-            conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if conn.family != socket.AF_UNIX:
+                conn.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             session = Session(self, conn, len(self.sessions))
             self.sessions.append(session)
             threading.Thread(target=self._serve, args=(session,), daemon=True).start()

@@ -2,6 +2,7 @@
 
 import pytest
 
+import mail
 import peer
 import relay
 
@@ -208,3 +209,41 @@ def test_a_hundred_mx_are_bounded(lab):
         sent = lab.send(f"bob@{name}")
         lab.wait_for_row(sent)
         assert not last.sessions
+
+
+# ---- Unix sockets ------------------------------------------------------------------------------------
+
+
+def test_lmtp_over_a_unix_socket_from_a_reload_on(lab):
+    """The courier may not make such sockets until a route wants one: then it starts anew. Each
+    recipient has a reply of his own."""
+    def replies(session, message):
+        return "\r\n".join("552 5.2.2 Full" if r.startswith("full") else "250 2.0.0 Taken"
+                           for r in message.recipients)
+    folder = lab.server.config.parent
+    path = folder / "lmtp"
+    with peer.Peer(host=str(path), is_lmtp=True, script={"dot": replies},
+                   extensions=("PIPELINING", "8BITMIME")) as server:
+        path.chmod(0o777)
+        was = lab.server.config.read_text()
+        lab.server.config.write_text(
+            was + f"route box {{\n    domains box.test\n    to unix:{path}\n    protocol lmtp\n}}\n")
+        lab.run("reload")
+        sent = lab.send("bob@box.test", "full@box.test", rcpt_args="NOTIFY=SUCCESS,FAILURE")
+        lab.wait_gone(sent)
+        assert server.begun[0].octets.endswith(sent.octets)
+        assert server.begun[0].recipients == ["bob@box.test", "full@box.test"]
+        actions = {fields["Final-Recipient"].partition(";")[2].strip(): fields["Action"]
+                   for message in mail.wait_until(lambda: full_story(lab, sent))
+                   for fields in message.recipients}
+        assert actions == {"bob@box.test": "delivered", "full@box.test": "failed"}
+        assert lab.server.events("starts-anew")
+        lab.server.config.write_text(was)
+        lab.run("reload")
+
+
+def full_story(lab, sent):
+    """The reports about a message, once they tell of everybody."""
+    reports = [relay.Report(message) for message in lab.reports(sent)]
+    told = sum(len(report.recipients) for report in reports)
+    return reports if told == len(sent.recipients) else None

@@ -279,6 +279,46 @@ def test_a_policy_that_cannot_be_had_does_not_count(lab, web, fault):
         assert host.messages[0].is_tls
 
 
+# ---- Whom to trust, anew ---------------------------------------------------------------------------------
+
+
+def test_a_reload_reads_whom_to_trust_again(lab):
+    """The file of authorities and those with keys of zones: what stands in them counts from then on,
+    and what does not no more."""
+    with relay.Lab(extra=extra) as other:
+        ours, theirs = other.authority, lab.authority
+        with tls_peer(other, theirs.issue("mx.verified.test")) as host:
+            sent = other.send(f"bob@{fixed_domain(other, 'verified.test', host)}")
+            other.wait_for_row(sent)
+            bundle = ours.file.read_bytes()
+            ours.file.write_bytes(bundle + theirs.file.read_bytes())
+            other.run("reload")
+            other.wait_gone(sent)
+            assert host.messages[0].is_tls
+            ours.file.write_bytes(bundle)
+            other.run("reload")
+            again = other.send("carol@verified.test")
+            other.wait_for_row(again)
+            assert len(host.messages) == 1
+
+
+def test_a_reload_reads_the_keys_of_zones_again():
+    """With another key for the zone nothing in it is valid, so nothing goes there."""
+    with relay.Lab(start=False) as lab, dns.Dns() as stranger:
+        trusted = lab.dns.anchor.with_suffix(".trusted")
+        trusted.write_bytes(stranger.anchor.read_bytes())
+        lab.server.config_text = lab.server.config_text.replace(str(lab.dns.anchor), str(trusted))
+        lab.start()
+        with lab.peer() as host:
+            sent = lab.send(f"bob@{lab.domain(host)}")
+            lab.wait_for_row(sent)
+            assert not host.sessions
+            trusted.write_bytes(lab.dns.anchor.read_bytes())
+            lab.run("reload")
+            lab.wait_gone(sent)
+            assert len(host.messages) == 1
+
+
 # ---- REQUIRETLS -------------------------------------------------------------------------------------------
 
 REQUIRING = (*peer.EXTENSIONS, "REQUIRETLS")

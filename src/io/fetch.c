@@ -236,8 +236,7 @@ struct fetcher *fetcher_new(struct loop *l, struct str authorities_pem)
     f->loop = l;
     f->multi = curl_multi_init();
     timer_init(&f->timer, l, on_timer, f);
-    buf_init(&f->authorities, authorities_pem.len);
-    if (!f->multi || !buf_append_str(&f->authorities, authorities_pem)) {
+    if (!f->multi || !fetcher_trust(f, authorities_pem)) {
         fetcher_free(f);
         return NULL;
     }
@@ -246,6 +245,19 @@ struct fetcher *fetcher_new(struct loop *l, struct str authorities_pem)
     curl_multi_setopt(f->multi, CURLMOPT_TIMERFUNCTION, on_timeout);
     curl_multi_setopt(f->multi, CURLMOPT_TIMERDATA, f);
     return f;
+}
+
+bool fetcher_trust(struct fetcher *f, struct str authorities_pem)
+{
+    struct buf copy;
+    buf_init(&copy, authorities_pem.len);
+    if (!buf_append_str(&copy, authorities_pem)) {
+        buf_release(&copy);
+        return false;
+    }
+    buf_release(&f->authorities);
+    f->authorities = copy;
+    return true;
 }
 
 void fetcher_free(struct fetcher *f)
@@ -304,13 +316,14 @@ static CURLcode on_context(CURL *easy, void *context, void *unused)
 static bool set_options(struct fetch *fetch)
 {
     const struct buf *authorities = &fetch->fetcher->authorities;
-    struct curl_blob bundle = {.data = authorities->ptr, .len = authorities->len};
+    /* A copy: they may be replaced before libcurl reads them. */
+    struct curl_blob bundle = {
+        .data = authorities->ptr, .len = authorities->len, .flags = CURL_BLOB_COPY};
     return SET(CURLOPT_PRIVATE, fetch) && SET(CURLOPT_ERRORBUFFER, fetch->error) &&
            SET(CURLOPT_WRITEFUNCTION, on_body) && SET(CURLOPT_WRITEDATA, fetch) &&
            SET(CURLOPT_HEADERFUNCTION, on_field) && SET(CURLOPT_HEADERDATA, fetch) &&
-           SET(CURLOPT_SSL_CTX_FUNCTION, on_context) &&
-           SET(CURLOPT_PROTOCOLS_STR, "https") && SET(CURLOPT_FOLLOWLOCATION, 0L) &&
-           SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_PROXY, "") &&
+           SET(CURLOPT_SSL_CTX_FUNCTION, on_context) && SET(CURLOPT_PROTOCOLS_STR, "https") &&
+           SET(CURLOPT_FOLLOWLOCATION, 0L) && SET(CURLOPT_NOSIGNAL, 1L) && SET(CURLOPT_PROXY, "") &&
            SET(CURLOPT_NETRC, (long)CURL_NETRC_IGNORED) && SET(CURLOPT_CAINFO, NULL) &&
            SET(CURLOPT_CAPATH, NULL) && SET(CURLOPT_CAINFO_BLOB, &bundle) &&
            SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&

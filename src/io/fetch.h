@@ -12,13 +12,16 @@
 
 /*
  * GET over HTTPS (libcurl on the loop), for small files of strangers: at most LIMIT_FETCH_SIZE,
- * and as much of header fields, within LIMIT_FETCH_MS, no redirects, no proxies, no cookies. The caller has resolved the name.
- * All that comes from files is read before the sandbox closes.
+ * and as much of header fields, within LIMIT_FETCH_MS, no redirects, no proxies, no cookies. The
+ * caller has resolved the name. All that comes from files is read before the sandbox closes.
  */
 struct fetcher;
 
 /* NULL where there is no memory. authorities_pem: whom to trust (copied). */
 struct fetcher *fetcher_new(struct loop *l, struct str authorities_pem);
+
+/* Whom to trust from the next fetch on (copied). False, and nothing changed: no memory. */
+bool fetcher_trust(struct fetcher *f, struct str authorities_pem);
 
 /* Fetches under way are cancelled. NULL is allowed. */
 void fetcher_free(struct fetcher *f);

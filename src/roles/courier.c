@@ -132,8 +132,7 @@ static void courier_destroy(void *state)
     tls_client_free(c->tls);
     body_reader_release(&c->reader);
     courier_settings_drop(c->settings);
-    buf_release(&c->anchors);
-    buf_release(&c->authorities);
+    courier_settings_forget_trust(c);
     free(c);
 }
 
@@ -147,6 +146,7 @@ static void *courier_create(struct role *role)
     timer_init(&c->stop_timer, role_loop(role), on_stop_timer, c);
     body_reader_init(&c->reader);
     make_counts(c);
+    courier_settings_init(c);
     c->queue = courier_queue_new(c);
     c->sts = courier_sts_new();
     c->tls_report = courier_tls_report_new(c);
@@ -159,15 +159,15 @@ static void *courier_create(struct role *role)
 static enum status_code courier_prepare(void *state, const struct ipc_config_in *config,
                                         struct diag *diag)
 {
-    return courier_settings_prepare(state, config, diag);
+    return courier_settings_use(state, config, diag);
 }
 
 static void courier_reconfigure(void *state, const struct ipc_config_in *config)
 {
     struct courier *c = state;
-    if (courier_settings_replace(c, config) != STATUS_OK)
-        log_event(role_log(c->role), courier_now(c), LOG_ERROR, "settings-not-changed",
-                  "the resolver does not take them");
+    struct diag diag = {0};
+    if (courier_settings_use(c, config, &diag) != STATUS_OK)
+        role_refuse_reload(c->role, diag.words);
 }
 
 static void courier_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
@@ -205,6 +205,7 @@ const struct role_plan courier_plan = {
     .destroy = courier_destroy,
     .prepare = courier_prepare,
     .reconfigure = courier_reconfigure,
+    .trust_file = courier_settings_trust_file,
     .peer_up = courier_peer_up,
     .peer_down = courier_peer_down,
     .stop = courier_stop,

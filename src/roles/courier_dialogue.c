@@ -14,6 +14,13 @@ static void on_body_ready(void *context)
     courier_connection_run(context);
 }
 
+/* It carries no more: who the hosts are, and whom to trust, may have changed. */
+static bool is_outdated(const struct courier_connection *conn)
+{
+    return conn->route != conn->destination->route ||
+           conn->route->settings != conn->courier->settings;
+}
+
 /* Takes the next job, or rests, or says goodbye. */
 void courier_dialogue_look_for_work(struct courier_connection *conn)
 {
@@ -22,8 +29,7 @@ void courier_dialogue_look_for_work(struct courier_connection *conn)
     if (!courier_connection_is_idle(conn))
         return;
     struct courier_job *job = NULL;
-    /* Of an old route it carries no more: who the hosts are may have changed. */
-    bool worn = conn->route != d->route || courier_destination_wants_place(d, conn->host) ||
+    bool worn = is_outdated(conn) || courier_destination_wants_place(d, conn->host) ||
                 (o->messages_per_connection > 0 && conn->carried >= o->messages_per_connection);
     if (!worn)
         job = courier_destination_take(d, conn->host);

@@ -3,6 +3,7 @@
 #include <ifaddrs.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/files.h"
 #include "io/random.h"
@@ -12,14 +13,10 @@
 enum {
     ANCHORS_SIZE = 256 * 1024,
     AUTHORITIES_SIZE = 8 * 1024 * 1024,
-    PATH_SIZE = 4096,
     OWN_ENDPOINTS_MAX = 256,
     /* How long IPv4 comes first after IPv6 has failed. */
     IPV6_PAUSE_MS = 10 * 60 * 1000
 };
-
-/* Debian's copy of the root zone's keys (package dns-root-data). */
-#define ROOT_KEY_FILE "/usr/share/dns/root.key"
 
 struct courier_settings *courier_settings_take(struct courier_settings *s)
 {
@@ -138,11 +135,11 @@ static struct resolver_server *copy_servers(struct arena *a, const struct config
     return list;
 }
 
-static struct resolver *make_resolver(struct courier *c, struct courier_settings *s)
+static struct resolver *make_resolver(struct courier *c, struct courier_settings *s,
+                                      struct str anchors)
 {
     const struct config_resolver *r = &s->config.resolver;
     struct arena *a = &s->arena;
-    const struct str anchors = buf_str(&c->anchors);
     struct resolver_stub *stubs = arena_alloc_array(a, r->stub_count + 1, sizeof *stubs);
     struct resolver_server *forward = copy_servers(a, r->forward, r->forward_count);
     bool ok = stubs && forward;
@@ -166,87 +163,132 @@ static struct resolver *make_resolver(struct courier *c, struct courier_settings
                                          });
 }
 
-static enum status_code use(struct courier *c, struct courier_settings *s)
+/* Whoever waits for the old one is told, and may ask the new one. */
+static void replace_resolver(struct courier *c, struct resolver *resolver)
 {
-    struct resolver *resolver = make_resolver(c, s);
-    if (!resolver) {
-        courier_settings_drop(s);
-        return STATUS_INVALID;
-    }
-    courier_settings_drop(c->settings);
-    c->settings = s;
-    /* Whoever waits for the old one is told, and may ask the new one. */
     struct resolver *old = c->resolver;
     c->resolver = resolver;
     resolver_free(old);
-    c->pace.connections_max = (uint32_t)s->config.outbound.connections;
-    return STATUS_OK;
 }
 
-enum status_code courier_settings_replace(struct courier *c, const struct ipc_config_in *in)
+/* ---- Whom to trust ------------------------------------------------------------------------- */
+
+void courier_settings_init(struct courier *c)
 {
-    enum status_code status;
-    struct courier_settings *s = read_settings(c, in, &status);
-    return s ? use(c, s) : status;
+    buf_init(&c->anchors, ANCHORS_SIZE);
+    buf_init(&c->authorities, AUTHORITIES_SIZE);
+    buf_init(&c->coming_anchors, ANCHORS_SIZE);
+    buf_init(&c->coming_authorities, AUTHORITIES_SIZE);
 }
 
-/* ---- Files --------------------------------------------------------------------------------- */
-
-static enum status_code read_anchors(struct courier *c, const struct courier_settings *s,
-                                     struct diag *diag)
+static void forget_coming(struct courier *c)
 {
-    char path[PATH_SIZE];
-    const struct config_resolver *r = &s->config.resolver;
-    /* Without the root's keys nothing below it is validated, and mail goes its way all the same. */
-    if (files_read(ROOT_KEY_FILE, &c->anchors, NULL) != STATUS_OK)
-        buf_clear(&c->anchors);
-    for (size_t i = 0; i < r->trust_anchor_count; i++) {
-        buf_append_byte(&c->anchors, '\n');
-        if (!str_to_c(r->trust_anchors[i], path, sizeof path))
-            return STATUS_INVALID;
-        enum status_code status = files_read(path, &c->anchors, diag);
-        if (status != STATUS_OK)
-            return status;
-    }
-    return STATUS_OK;
+    buf_release(&c->coming_anchors);
+    buf_release(&c->coming_authorities);
+    c->trust_too_big = false;
+}
+
+void courier_settings_forget_trust(struct courier *c)
+{
+    forget_coming(c);
+    buf_release(&c->anchors);
+    buf_release(&c->authorities);
+}
+
+void courier_settings_trust_file(void *state, uint8_t kind, int fd)
+{
+    struct courier *c = state;
+    struct buf *to = kind == 0 ? &c->coming_authorities : &c->coming_anchors;
+    if (to->len > 0)
+        buf_append_byte(to, '\n');
+    if (files_read_fd(fd, to, NULL) != STATUS_OK)
+        c->trust_too_big = true;
+    close(fd);
 }
 
 /* Without authorities no certificate verifies: a warning where one will be asked for. */
-static void read_authorities(struct courier *c, const struct courier_settings *s)
+static struct tls_client *make_tls(struct courier *c, const struct courier_settings *s)
 {
-    char path[PATH_SIZE];
     struct diag diag = {0};
-    bool ok = str_to_c(s->config.outbound.ca_file, path, sizeof path) &&
-              files_read(path, &c->authorities, &diag) == STATUS_OK &&
-              tls_client_trust(c->tls, buf_str(&c->authorities), &diag) == STATUS_OK;
-    if (!ok && s->config.outbound.enabled)
+    struct tls_client *tls = tls_client_new();
+    if (tls && tls_client_trust(tls, buf_str(&c->coming_authorities), &diag) != STATUS_OK &&
+        s->config.outbound.enabled)
         log_event(role_log(c->role), courier_now(c), LOG_WARN, "no-authorities", diag.words);
+    return tls;
 }
 
-enum status_code courier_settings_prepare(struct courier *c, const struct ipc_config_in *in,
-                                          struct diag *diag)
+/* What is open keeps to whom it trusted. Nothing changes where memory fails. */
+static bool replace_authorities(struct courier *c, const struct courier_settings *s)
 {
-    enum status_code status;
-    buf_init(&c->anchors, ANCHORS_SIZE);
-    buf_init(&c->authorities, AUTHORITIES_SIZE);
-    struct courier_settings *s = read_settings(c, in, &status);
-    if (!s)
-        return status;
-    c->tls = tls_client_new();
-    status = c->tls ? read_anchors(c, s, diag) : STATUS_NO_MEMORY;
-    if (status != STATUS_OK) {
-        courier_settings_drop(s);
-        return status;
+    struct str pem = buf_str(&c->coming_authorities);
+    if (c->tls && str_eq(pem, buf_str(&c->authorities)))
+        return true;
+    struct tls_client *tls = make_tls(c, s);
+    if (!tls)
+        return false;
+    if (!c->fetcher)
+        c->fetcher = fetcher_new(courier_loop(c), pem);
+    else if (!fetcher_trust(c->fetcher, pem))
+        tls_client_free(tls), tls = NULL;
+    if (!tls || !c->fetcher) {
+        tls_client_free(tls);
+        return false;
     }
-    read_authorities(c, s);
-    c->fetcher = fetcher_new(courier_loop(c), buf_str(&c->authorities));
-    if (!c->fetcher) {
-        courier_settings_drop(s);
+    tls_client_free(c->tls);
+    c->tls = tls;
+    return true;
+}
+
+static void keep_trust(struct courier *c)
+{
+    struct buf authorities = c->authorities, anchors = c->anchors;
+    c->authorities = c->coming_authorities;
+    c->anchors = c->coming_anchors;
+    c->coming_authorities = authorities;
+    c->coming_anchors = anchors;
+    forget_coming(c);
+}
+
+/* ---- All of it ----------------------------------------------------------------------------- */
+
+static enum status_code use(struct courier *c, struct courier_settings *s, struct diag *diag)
+{
+    if (c->trust_too_big) {
+        diag_set(diag, "the files of whom to trust are too big");
+        return STATUS_TOO_BIG;
+    }
+    struct resolver *resolver = make_resolver(c, s, buf_str(&c->coming_anchors));
+    if (!resolver) {
+        diag_set(diag, "the resolver does not take its settings");
+        return STATUS_INVALID;
+    }
+    if (!replace_authorities(c, s)) {
+        diag_set(diag, "no memory for the authorities");
+        resolver_free(resolver);
         return STATUS_NO_MEMORY;
     }
-    status = use(c, s);
+    courier_settings_drop(c->settings);
+    c->settings = s;
+    replace_resolver(c, resolver);
+    c->pace.connections_max = (uint32_t)s->config.outbound.connections;
+    keep_trust(c);
+    return STATUS_OK;
+}
+
+enum status_code courier_settings_use(struct courier *c, const struct ipc_config_in *in,
+                                      struct diag *diag)
+{
+    enum status_code status;
+    struct courier_settings *s = read_settings(c, in, &status);
+    if (!s) {
+        diag_set(diag, "settings: %s", status_name(status));
+    } else {
+        status = use(c, s, diag);
+        if (status != STATUS_OK)
+            courier_settings_drop(s);
+    }
     if (status != STATUS_OK)
-        diag_set(diag, "resolver: %s", status_name(status));
+        forget_coming(c);
     return status;
 }
 

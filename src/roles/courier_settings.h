@@ -4,17 +4,15 @@
 #include "policy/route.h"
 #include "roles/courier_state.h"
 
-/*
- * Before the sandbox closes: reads the files that the configuration names (the root's keys and
- * one's own, the authorities) and makes what must be whole by then. Files are not read again: a
- * reload that names others takes effect with the next start.
- */
-enum status_code courier_settings_prepare(struct courier *c, const struct ipc_config_in *in,
-                                          struct diag *diag) MUST_USE;
+void courier_settings_init(struct courier *c);
+void courier_settings_forget_trust(struct courier *c);
 
-/* A later configuration; where it cannot be used the earlier one stays. */
-enum status_code courier_settings_replace(struct courier *c,
-                                          const struct ipc_config_in *in) MUST_USE;
+/* The trust_file note: counts with the configuration that follows. */
+void courier_settings_trust_file(void *state, uint8_t kind, int fd);
+
+/* The configuration, the first or a later one; where it cannot be used the earlier one stays. */
+enum status_code courier_settings_use(struct courier *c, const struct ipc_config_in *in,
+                                      struct diag *diag) MUST_USE;
 
 /* How routes are found now. ret borrows from the courier's settings. */
 void courier_settings_routing(const struct courier *c, const struct courier_settings *s,

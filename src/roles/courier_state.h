@@ -19,7 +19,7 @@
 /*
  * The courier's parts and what they share. Each part has its own header:
  *
- *   courier_settings      what the configuration says, and what was read before the sandbox
+ *   courier_settings      what the configuration says, and the files of whom to trust
  *   courier_resolve       names of addresses, for the edge
  *   courier_queue         leases and outcomes: all talk with the vault about the queue
  *   courier_job           a leased message and what became of its recipients
@@ -67,7 +67,10 @@ enum { COURIER_SLOTS = 1024, COURIER_LABELS_MAX = 50, COURIER_LABEL_SIZE = 280 }
 struct courier {
     struct role *role;
     struct courier_settings *settings;
-    struct buf anchors, authorities; /* files, read before the sandbox closes; may be empty */
+    /* Whom to trust: what the files say that the warden opened. May be empty. */
+    struct buf authorities, anchors;
+    struct buf coming_authorities, coming_anchors; /* for the next configuration */
+    bool trust_too_big;
     struct resolver *resolver;
     struct tls_client *tls;
     struct fetcher *fetcher;

@@ -23,8 +23,9 @@ struct peer {
 struct role {
     const struct role_plan *plan;
     uint8_t index;
-    bool own_process;  /* with a sandbox, and its end is the process's */
-    bool unix_sockets; /* its licence has them */
+    bool own_process;   /* with a sandbox, and its end is the process's */
+    bool unix_sockets;  /* its licence has them */
+    bool wants_licence; /* the configuration asks for more: it ends, and starts anew */
     bool prepared;
     bool ended;
     bool failed;
@@ -255,7 +256,9 @@ static enum status_code use_config(struct role *role, const struct ipc_config_in
     if (status == STATUS_OK) {
         role->log->json = config.log_json;
         role->log->least = config.log_level;
-        role->unix_sockets = role->plan->self == ROLE_COURIER && has_unix_route(&config);
+        bool unix_sockets = role->plan->self == ROLE_COURIER && has_unix_route(&config);
+        role->wants_licence = role->prepared && unix_sockets && !role->unix_sockets;
+        role->unix_sockets = role->prepared ? role->unix_sockets : unix_sockets;
         if (!licence_folder(role->plan->self, config.data, ret_folder, folder_size))
             ret_folder[0] = 0;
     } else {
@@ -275,6 +278,12 @@ static void on_config(void *context, struct channel *from, const struct ipc_conf
         if (status == STATUS_OK && role->plan->reconfigure)
             role->plan->reconfigure(role->state, in);
         ipc_ready_note(from);
+        /* What the sandbox has closed stays closed: who may more from now on is another process. */
+        if (role->wants_licence && role->own_process) {
+            log_event(role->log, role_now(role), LOG_INFO, "starts-anew",
+                      "the first route to a Unix socket");
+            role->plan->stop(role->state, false);
+        }
         return;
     }
     if (status == STATUS_OK && role->plan->prepare)
@@ -321,6 +330,16 @@ static void on_route_secret(void *context, struct channel *from,
     (void)from;
     if (role->plan->route_secret)
         role->plan->route_secret(role->state, in->route, in->login, in->fd);
+    else
+        close(in->fd);
+}
+
+static void on_trust_file(void *context, struct channel *from, const struct ipc_trust_file_in *in)
+{
+    struct role *role = context;
+    (void)from;
+    if (role->plan->trust_file)
+        role->plan->trust_file(role->state, in->kind, in->fd);
     else
         close(in->fd);
 }
@@ -377,6 +396,7 @@ static const struct ipc_handlers warden_handlers = {
     .key_file = on_key_file,
     .sign_channel = on_sign_channel,
     .route_secret = on_route_secret,
+    .trust_file = on_trust_file,
     .stop = on_stop,
     .ping = on_ping,
 };

@@ -45,6 +45,7 @@ struct role_plan {
     void (*key_file)(void *state, uint32_t number, int fd);
     void (*sign_channel)(void *state, uint8_t index, int fd);
     void (*route_secret)(void *state, struct str route, struct str login, int fd);
+    void (*trust_file)(void *state, uint8_t kind, int fd);
 
     /* Numbers are asked for: those that are a state, not a count, are set now. May be NULL. */
     void (*set_gauges)(void *state);

@@ -150,6 +150,20 @@ static void send_secrets(struct child *c)
     }
 }
 
+static void send_trust(struct child *c)
+{
+    enum status_code status = STATUS_OK;
+    for (size_t i = 0; status != STATUS_GONE; i++) {
+        struct diag diag = {0};
+        int fd;
+        status = warden_settings_open_trust(c->warden->settings, i, &fd, &diag);
+        if (status == STATUS_OK)
+            ipc_trust_file_note(link_channel(c->link), &(struct ipc_trust_file_in){i > 0, fd});
+        else if (status != STATUS_GONE && status != STATUS_NOT_FOUND)
+            log_child(c, LOG_ERROR, "no-trust-anchor", diag.words);
+    }
+}
+
 static void send_listeners(struct child *c)
 {
     const struct warden_sockets *s = &c->warden->sockets;
@@ -172,6 +186,8 @@ static void reconfigure(struct child *c)
         send_keys(c);
         send_secrets(c);
     }
+    if (c->role == ROLE_COURIER)
+        send_trust(c);
     send_config(c);
     if (c->role == ROLE_EDGE && c->ready && c->warden->announced)
         send_listeners(c);
@@ -408,6 +424,8 @@ static void child_start(struct child *c)
         return;
     }
     timer_set(&c->timer, c->started_ms + READY_MS);
+    if (c->role == ROLE_COURIER)
+        send_trust(c);
     send_config(c);
     if (c->role == ROLE_KEEPER) {
         send_keys(c);
@@ -469,7 +487,7 @@ static void child_ended(struct child *c, int status)
     char words[40];
     bool well = WIFEXITED(status) && WEXITSTATUS(status) == 0;
     describe_end(status, words, sizeof words);
-    log_child(c, w->stopping && well ? LOG_INFO : LOG_ERROR, "child-ended", words);
+    log_child(c, well ? LOG_INFO : LOG_ERROR, "child-ended", words);
     link_close(c->link);
     c->link = NULL;
     c->ready = c->reloading = false;

@@ -59,9 +59,9 @@ static enum status_code read_chain(struct warden_settings *s, size_t number, str
     return STATUS_OK;
 }
 
-/* A regular file: the keeper shall not wait for what a pipe brings. */
-static enum status_code open_for_keeper(struct str name, const char *what, int *ret_fd,
-                                        struct diag *diag)
+/* A regular file: no role shall wait for what a pipe brings. */
+static enum status_code open_for_role(struct str name, const char *what, int *ret_fd,
+                                      struct diag *diag)
 {
     char path[PATH_MAX];
     struct stat facts;
@@ -86,13 +86,30 @@ static enum status_code open_for_keeper(struct str name, const char *what, int *
 enum status_code warden_settings_open_key(const struct warden_settings *s, size_t number,
                                           int *ret_fd, struct diag *diag)
 {
-    return open_for_keeper(s->config.certificates[number].key_file, "key", ret_fd, diag);
+    return open_for_role(s->config.certificates[number].key_file, "key", ret_fd, diag);
 }
 
 enum status_code warden_settings_open_secret(const struct route_rule *route, int *ret_fd,
                                              struct diag *diag)
 {
-    return open_for_keeper(route->password_file, "route", ret_fd, diag);
+    return open_for_role(route->password_file, "route", ret_fd, diag);
+}
+
+/* Debian's copy of the root zone's keys (package dns-root-data). */
+#define ROOT_KEY_FILE "/usr/share/dns/root.key"
+
+enum status_code warden_settings_open_trust(const struct warden_settings *s, size_t number,
+                                            int *ret_fd, struct diag *diag)
+{
+    const struct config_resolver *r = &s->config.resolver;
+    if (number == 0 || number == 1) {
+        struct str name = number == 0 ? s->config.outbound.ca_file : STR(ROOT_KEY_FILE);
+        enum status_code status = open_for_role(name, "trust", ret_fd, diag);
+        return status == STATUS_OK ? STATUS_OK : STATUS_NOT_FOUND;
+    }
+    if (number - 2 >= r->trust_anchor_count)
+        return STATUS_GONE;
+    return open_for_role(r->trust_anchors[number - 2], "trust-anchor", ret_fd, diag);
 }
 
 static enum status_code check_key(const struct warden_settings *s, size_t number, struct diag *diag)
@@ -148,6 +165,24 @@ static enum status_code check_secrets(const struct warden_settings *s, struct bu
     return first;
 }
 
+/* Of what the configuration names itself; the usual files may be missing. */
+static enum status_code check_anchors(const struct warden_settings *s, struct buf *words)
+{
+    enum status_code first = STATUS_OK, status = STATUS_OK;
+    for (size_t i = 2; status != STATUS_GONE; i++) {
+        struct diag diag = {0};
+        int fd = -1;
+        status = warden_settings_open_trust(s, i, &fd, &diag);
+        if (status == STATUS_OK)
+            close(fd);
+        else if (status != STATUS_GONE)
+            buf_printf(words, "%s\n", diag.words);
+        if (first == STATUS_OK && status != STATUS_GONE)
+            first = status;
+    }
+    return first;
+}
+
 static enum status_code load(struct warden_settings *s, const char *path, struct buf *words)
 {
     struct diag diag = {0};
@@ -164,9 +199,11 @@ static enum status_code load(struct warden_settings *s, const char *path, struct
     conf_errors_print(&errors, s->file_name, words);
     if (status != STATUS_OK)
         return status;
-    enum status_code secrets = check_secrets(s, words);
+    enum status_code secrets = check_secrets(s, words), anchors = check_anchors(s, words);
     status = load_certificates(s, words);
-    return status == STATUS_OK ? secrets : status;
+    if (status == STATUS_OK)
+        status = secrets;
+    return status == STATUS_OK ? anchors : status;
 }
 
 enum status_code warden_settings_load(const char *path, struct warden_settings **ret_settings,

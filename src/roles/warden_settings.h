@@ -33,4 +33,12 @@ enum status_code warden_settings_open_key(const struct warden_settings *s, size_
 enum status_code warden_settings_open_secret(const struct route_rule *route, int *ret_fd,
                                              struct diag *diag) MUST_USE;
 
+/*
+ * The same for the files with authorities (the first) and keys of zones (the others), for which
+ * number runs from 0 on; STATUS_GONE: there are no more. What need not be there and is not:
+ * STATUS_NOT_FOUND.
+ */
+enum status_code warden_settings_open_trust(const struct warden_settings *s, size_t number,
+                                            int *ret_fd, struct diag *diag) MUST_USE;
+
 #endif
