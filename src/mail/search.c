@@ -128,7 +128,7 @@ static size_t high_len(struct str s)
     return len;
 }
 
-/* All of s but its last run, if no run in it is so long that it has to be cut. */
+/* All of s but its last run; or up to the first that is so long that it has to be cut. */
 static size_t quick_len(struct str s)
 {
     size_t cut = 0;
@@ -136,9 +136,9 @@ static size_t quick_len(struct str s)
         return s.len - 1;
     for (size_t at = utf8_ascii_len(s); at < s.len;) {
         size_t high = high_len(str_skip(s, at));
-        if (high >= SEARCH_RUN_MAX / 2)
-            return 0;
         cut = at > 0 ? at - 1 : 0;
+        if (high >= SEARCH_RUN_MAX / 2)
+            return cut;
         at += high;
         at += utf8_ascii_len(str_skip(s, at));
     }

@@ -196,6 +196,39 @@ static void folding_is_the_same_wherever_eight_bytes_begin(void **state)
     }
 }
 
+/* Processor time for the signature of 2 MiB of this, over and over. */
+static double seconds_for(struct str unit)
+{
+    enum { TEXT = 2 * 1024 * 1024 };
+    struct buf text, out;
+    buf_init(&text, TEXT);
+    while (text.len + unit.len <= TEXT)
+        buf_append_str(&text, unit);
+    double before = testing_cost();
+    signature_of(&out, buf_str(&text), 65536);
+    double seconds = testing_cost() - before;
+    buf_release(&out);
+    buf_release(&text);
+    return seconds;
+}
+
+/* A stranger's mail that took hundreds of times as long as other mail held everybody up. */
+static void no_text_takes_much_longer_than_others(void **state)
+{
+    (void)state;
+    struct buf unit;
+    buf_init(&unit, 4096);
+    while (unit.len < 3600)
+        buf_append_str(&unit, STR("a\xC3\xA4"));
+    while (unit.len < 4094)
+        buf_append_str(&unit, STR("\xC3\xA4"));
+    buf_append_str(&unit, STR("a"));
+    double usual = seconds_for(STR("a\xC3\xA4"));
+    double hostile = seconds_for(buf_str(&unit));
+    buf_release(&unit);
+    assert_true(hostile < 8 * usual + 0.1);
+}
+
 static void short_needles_and_strange_signatures_pass(void **state)
 {
     (void)state;
@@ -230,6 +263,7 @@ int main(void)
         cmocka_unit_test(the_size_is_about_a_third_with_floor_and_ceiling),
         cmocka_unit_test(a_text_that_repeats_itself_has_a_small_set),
         cmocka_unit_test(folding_is_the_same_wherever_eight_bytes_begin),
+        cmocka_unit_test(no_text_takes_much_longer_than_others),
         cmocka_unit_test(short_needles_and_strange_signatures_pass),
         cmocka_unit_test(a_needle_has_a_limit),
     };
