@@ -404,9 +404,11 @@ static void keep_top(struct edge_message *m)
     buf_release(&m->head);
 }
 
-static bool head_is_complete(struct str head)
+/* The first `before` octets were looked through when they came. */
+static bool head_is_complete(struct str head, size_t before)
 {
-    return str_starts(head, STR("\r\n")) || str_find(head, STR("\r\n\r\n")) >= 0;
+    return str_starts(head, STR("\r\n")) ||
+           str_find(str_skip(head, before < 3 ? 0 : before - 3), STR("\r\n\r\n")) >= 0;
 }
 
 void edge_message_write(struct edge_message *m, struct str octets)
@@ -421,11 +423,12 @@ void edge_message_write(struct edge_message *m, struct str octets)
         return;
     }
     if (m->completing) {
-        size_t room = LIMIT_HEADER_SIZE - m->head.len;
+        size_t before = m->head.len;
+        size_t room = LIMIT_HEADER_SIZE - before;
         struct str part = str_sub(octets, 0, room);
         buf_append_str(&m->head, part);
         octets = str_skip(octets, part.len);
-        if (!head_is_complete(buf_str(&m->head)) && m->head.len < LIMIT_HEADER_SIZE) {
+        if (!head_is_complete(buf_str(&m->head), before) && m->head.len < LIMIT_HEADER_SIZE) {
             charge(m);
             return;
         }
