@@ -8,6 +8,8 @@ import signal
 import smtplib
 import socket
 import subprocess
+import threading
+import time
 import uuid
 
 import pytest
@@ -271,3 +273,27 @@ def test_sessions_live_on_when_vault_and_keeper_die(new_demo):
     conn.noop()
     assert len(conn.search(None, "ALL")[1][0].split()) >= 3
     conn.logout()
+
+
+def test_nobody_waits_long_for_what_another_asks(demo, box):
+    """Many sections of a header of many fields, of many messages: each is little work."""
+    header = b"a:\r\n" * 60000 + b"\r\nx\r\n"
+    assert box.append(box.name, None, None, header)[0] == "OK"
+    for _ in range(2):
+        box.select(box.name)
+        assert box.copy("1:*", box.name)[0] == "OK"
+    box.select(box.name)
+    other = mail.imap(demo, user="bob")
+    sections = " ".join(["BODY.PEEK[HEADER.FIELDS (b)]"] * 80)
+    box.send(f"X1 FETCH 1:* ({sections})\r\n".encode())
+    done = threading.Event()
+    reader = threading.Thread(target=lambda: (untagged(box, rb"^X1 OK"), done.set()))
+    reader.start()
+    slowest, start = 0, time.monotonic()
+    while not done.is_set():
+        begun = time.monotonic()
+        other.noop()
+        slowest = max(slowest, time.monotonic() - begun)
+    reader.join()
+    assert slowest < (time.monotonic() - start) / 3
+    other.logout()

@@ -177,7 +177,8 @@
 
 /*
  * IMAP: commands in a row that were not the protocol before BYE; keys of one SEARCH and how deep
- * they may nest; ranges of one message set; items of a list; an item of a list pattern: BAD.
+ * they may nest; ranges of one message set; items of a list, or of all lists of header fields of a
+ * FETCH; octets of the patterns of one LIST: BAD.
  */
 #define LIMIT_IMAP_ERRORS       20
 #define LIMIT_IMAP_SEARCH_KEYS  500

@@ -6,8 +6,8 @@
 #include "base/bug.h"
 #include "store/directory.h"
 
-/* Events and reads a session may have before the others get their turn. */
-enum { ROUNDS_PER_TURN = 32, CAPABILITY_SIZE_MAX = 4096 };
+/* Events and reads a session may have, and for how long, before the others get their turn. */
+enum { ROUNDS_PER_TURN = 32, TURN_US = 5000, CAPABILITY_SIZE_MAX = 4096 };
 
 static const struct mailroom_protocol *protocol_of(uint8_t kind)
 {
@@ -69,8 +69,12 @@ static bool read_input(struct mailroom_session *s, struct now now)
 
 static void run_rounds(struct mailroom_session *s, struct now now)
 {
+    struct loop *loop = role_loop(s->room->role);
+    int64_t until_us = loop_clock_us(loop) + TURN_US;
     s->yield = false;
     for (int round = 0; round < ROUNDS_PER_TURN && !s->closed && !s->yield; round++) {
+        if (round > 0 && loop_clock_us(loop) >= until_us)
+            break;
         bool moved = write_output(s);
         moved |= !s->closed && s->protocol->act(s, now);
         if (!moved && !s->closed)
@@ -78,7 +82,7 @@ static void run_rounds(struct mailroom_session *s, struct now now)
         if (!moved)
             return;
     }
-    hook_queue(&s->again, role_loop(s->room->role));
+    hook_queue(&s->again, loop);
 }
 
 /* ---- Life

@@ -29,24 +29,28 @@ static bool parse_path(struct imap_cursor *c, struct fetch_section *s, bool *ret
 }
 
 /* header-list = "(" header-fld-name *(SP header-fld-name) ")" */
-static bool parse_fields(struct imap_cursor *c, struct fetch_section *s)
+static bool parse_fields(struct imap_cursor *c, struct fetch_request *request,
+                         struct fetch_section *s)
 {
+    size_t left = LIMIT_IMAP_LIST_ITEMS - request->field_count;
     if (!imap_need_space(c) || !imap_need(c, '('))
         return false;
-    s->fields = arena_alloc_array(c->arena, LIMIT_IMAP_LIST_ITEMS, sizeof *s->fields);
+    s->fields = arena_alloc_array(c->arena, left, sizeof *s->fields);
     if (!s->fields)
         return imap_fail(c, "Command too large");
     do {
-        if (s->field_count == LIMIT_IMAP_LIST_ITEMS)
+        if (s->field_count == left)
             return imap_fail(c, "Too many header fields");
         if (!imap_parse_astring(c, &s->fields[s->field_count++]))
             return false;
     } while (imap_take(c, ' '));
+    request->field_count += s->field_count;
     return imap_need(c, ')');
 }
 
 /* section-text = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT" / "MIME" */
-static bool parse_section_text(struct imap_cursor *c, struct fetch_section *s)
+static bool parse_section_text(struct imap_cursor *c, struct fetch_request *request,
+                               struct fetch_section *s)
 {
     s->kind = SECTION_HEADER;
     if (imap_take_word(c, "HEADER"))
@@ -54,7 +58,7 @@ static bool parse_section_text(struct imap_cursor *c, struct fetch_section *s)
     s->only_fields = imap_take_word(c, "HEADER.FIELDS");
     s->except_fields = !s->only_fields && imap_take_word(c, "HEADER.FIELDS.NOT");
     if (s->only_fields || s->except_fields)
-        return parse_fields(c, s);
+        return parse_fields(c, request, s);
     s->kind = SECTION_TEXT;
     if (imap_take_word(c, "TEXT"))
         return true;
@@ -65,13 +69,14 @@ static bool parse_section_text(struct imap_cursor *c, struct fetch_section *s)
 }
 
 /* section = "[" [section-spec] "]" ["<" number "." nz-number ">"] */
-static bool parse_section(struct imap_cursor *c, struct fetch_section *s)
+static bool parse_section(struct imap_cursor *c, struct fetch_request *request,
+                          struct fetch_section *s)
 {
     bool dot;
     s->kind = SECTION_BODY;
     if (!imap_need(c, '[') || !parse_path(c, s, &dot))
         return false;
-    if ((dot || (s->path_len == 0 && imap_peek(c) != ']')) && !parse_section_text(c, s))
+    if ((dot || (s->path_len == 0 && imap_peek(c) != ']')) && !parse_section_text(c, request, s))
         return false;
     if (!imap_need(c, ']'))
         return false;
@@ -134,7 +139,7 @@ static bool parse_body_item(struct imap_cursor *c, struct fetch_request *request
     }
     struct fetch_section *s = add_section(c, request);
     request->sets_seen |= !peek;
-    return s && parse_section(c, s);
+    return s && parse_section(c, request, s);
 }
 
 static bool parse_item(struct imap_cursor *c, struct fetch_request *request)

@@ -39,6 +39,7 @@ struct fetch_request {
     unsigned items;
     bool sets_seen;
     struct fetch_section *sections;
+    size_t field_count; /* of all sections */
 };
 
 /* fetch-att, or a list of them, or a macro. */

@@ -5,7 +5,7 @@
 #include "codec/utf8.h"
 #include "proto/imap/engine.h"
 
-enum { DAY_MS = 24 * 60 * 60 * 1000 };
+enum { DAY_MS = 24 * 60 * 60 * 1000, QUICK_KEYS = 8 };
 
 struct parser {
     struct imap_server *e;
@@ -316,6 +316,9 @@ bool imap_search_parse(struct imap_server *e, struct imap_cursor *c,
         c->at = c->end; /* nothing behind it can be read */
     else if (!(program.root = parse_keys(&p)))
         return false;
+    /* Many keys take time: the owner is asked for something, so that others get their turn. */
+    if (program.leaf_count > QUICK_KEYS)
+        program.need |= IMAP_NEED_FLAGS;
     *ret_program = program;
     return true;
 }

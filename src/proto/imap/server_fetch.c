@@ -28,10 +28,8 @@ struct fetch_args {
     bool has_structure;
     bool flags_changed;
     struct fetch_section *section;
-    struct buf header; /* the block that HEADER.FIELDS looks at, and where it lies */
-    uint64_t header_offset;
-    uint64_t header_size;
-    uint64_t offset; /* octets still to be written */
+    struct buf header; /* the block that HEADER.FIELDS looks at */
+    uint64_t offset; /* octets still to be written, or the header's */
     uint64_t left;
     bool introduced; /* the literal has been begun */
 };
@@ -238,8 +236,6 @@ static void take_message(struct imap_server *e, const struct imap_message *messa
     struct str blob;
     imap_slice_done(e, count, through);
     arena_reset(&args->arena);
-    args->header_size = 0;
-    buf_clear(&args->header);
     if (count == 0)
         return;
     args->phase = NEXT_MESSAGE;
@@ -361,11 +357,8 @@ static bool next_section(struct imap_server *e)
     }
     if (args->left > LIMIT_HEADER_SIZE)
         args->left = LIMIT_HEADER_SIZE;
-    if (!args->header_size || args->header_offset != args->offset) {
-        buf_clear(&args->header);
-        args->header_offset = args->offset;
-        args->header_size = args->left;
-    }
+    /* Read again for each: between two of them, which may be many, others get their turn. */
+    buf_clear(&args->header);
     args->phase = READ_HEADER;
     return true;
 }
@@ -385,8 +378,8 @@ static bool read_header(struct imap_server *e)
     struct fetch_args *args = e->run.args;
     struct fetch_section *s = args->section;
     uint64_t have = args->header.len;
-    if (have < args->header_size)
-        return ask_for_octets(e, args->header_offset + have, args->header_size - have);
+    if (have < args->left)
+        return ask_for_octets(e, args->offset + have, args->left - have);
     struct buf fields;
     uint64_t from = 0;
     buf_init(&fields, LIMIT_HEADER_SIZE + 2);

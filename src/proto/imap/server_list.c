@@ -17,7 +17,7 @@ enum {
     RETURN_SPECIAL_USE = 64,
 };
 
-enum { LIST_ROWS = 64 };
+enum { LIST_ROWS = 512 };
 
 struct list_args {
     bool lsub;
@@ -28,6 +28,7 @@ struct list_args {
     struct str reference;
     struct str *patterns; /* UTF-8, reference in front */
     size_t pattern_count;
+    size_t patterns_size; /* of all */
 };
 
 struct option {
@@ -71,12 +72,29 @@ static bool parse_options(struct imap_cursor *c, const struct option *table, uns
     return imap_need(c, ')');
 }
 
+/* Wildcards in a row are as good as the widest of them. */
+static void join_wildcards(struct buf *pattern)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < pattern->len; i++) {
+        char c = pattern->ptr[i];
+        bool wild = c == '*' || c == '%';
+        char before = len > 0 ? pattern->ptr[len - 1] : '\0';
+        if (!wild || (before != '*' && before != '%'))
+            pattern->ptr[len++] = c;
+        else if (c == '*')
+            pattern->ptr[len - 1] = c;
+    }
+    buf_truncate(pattern, len);
+}
+
 /* Reference and pattern make one pattern; what is not modified UTF-7 matches no name. */
 static bool add_pattern(struct imap_server *e, struct imap_cursor *c, struct str wire)
 {
     struct list_args *args = e->run.args;
     struct buf joined, utf8;
-    if (args->reference.len + wire.len > LIMIT_IMAP_PATTERN_SIZE)
+    args->patterns_size += args->reference.len + wire.len;
+    if (args->patterns_size > LIMIT_IMAP_PATTERN_SIZE)
         return imap_fail(c, "Pattern too long");
     if (args->pattern_count == LIMIT_IMAP_LIST_ITEMS)
         return imap_fail(c, "Too many patterns");
@@ -89,6 +107,7 @@ static bool add_pattern(struct imap_server *e, struct imap_cursor *c, struct str
     if (imap_utf7_decode(&utf8, buf_str(&joined)) && utf8.len <= LIMIT_IMAP_PATTERN_SIZE) {
         if (utf8.len)
             imap_normalise_inbox(utf8.ptr, utf8.len);
+        join_wildcards(&utf8);
         kept = arena_dup(&e->arena, buf_str(&utf8), &args->patterns[args->pattern_count]);
         args->pattern_count += kept;
     }

@@ -12,6 +12,7 @@
  *   S| line               the rest of the line the server has begun, where a literal ended in it
  */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -488,6 +489,71 @@ static void output_is_bounded_where_nobody_reads(void **state)
     }
 }
 
+/* The client reads all there is, and it ends in this. */
+static void hear_end(struct owner *o, const char *words)
+{
+    struct str want = str_from_c(words), out;
+    struct buf heard;
+    buf_init(&heard, 64 << 20);
+    while (!str_empty(out = imap_server_output(o->engine))) {
+        buf_append_str(&heard, out);
+        imap_server_output_done(o->engine, out.len);
+        owner_pump(o);
+    }
+    assert_true(str_ends(buf_str(&heard), want));
+    buf_release(&heard);
+}
+
+static void select_inbox(struct owner *o, const char *const *messages, size_t count)
+{
+    static const struct imap_config config = {.host_name = "host", .authenticated = true};
+    owner_init(o, &config);
+    for (size_t i = 0; i < count; i++)
+        owner_deliver(o, &o->mailboxes[0], str_from_c(messages[i]));
+    say(o, "1 SELECT INBOX\r\n");
+    hear_end(o, "1 OK [READ-WRITE] SELECT completed\r\n");
+}
+
+/* "word (item item ... item)\r\n" */
+static void say_many(struct owner *o, const char *word, const char *item, size_t count)
+{
+    struct buf line;
+    buf_init(&line, 1 << 20);
+    buf_printf(&line, "%s (", word);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&line, "%s%s", i ? " " : "", item);
+    buf_append_str(&line, STR(")\r\n"));
+    buf_append_byte(&line, '\0');
+    say(o, line.ptr);
+    buf_release(&line);
+}
+
+/* A command is told off before it takes long, or it asks often enough for others to have a turn. */
+static void no_command_takes_long_between_two_questions(void **state)
+{
+    static const char *const messages[] = {"a: b\r\n\r\nc\r\n"};
+    struct owner o;
+    (void)state;
+    select_inbox(&o, messages, 1);
+    say_many(&o, "2 FETCH 1 BODY.PEEK[HEADER.FIELDS", "name", 500);
+    hear_end(&o, "2 BAD Syntax error\r\n");
+    say_many(&o, "3 FETCH 1", "BODY.PEEK[HEADER.FIELDS (a b)]", 251);
+    hear_end(&o, "3 BAD Too many header fields\r\n");
+    unsigned before = o.asked;
+    say_many(&o, "4 FETCH 1", "BODY.PEEK[HEADER.FIELDS (a b)]", 250);
+    hear_end(&o, "4 OK FETCH completed\r\n");
+    assert_in_range(o.asked - before, 250, UINT_MAX);
+    before = o.asked;
+    say_many(&o, "5 SEARCH", "1", 20);
+    hear_end(&o, "* SEARCH 1\r\n5 OK SEARCH completed\r\n");
+    assert_in_range(o.asked - before, 1, UINT_MAX);
+    say_many(&o, "6 LIST \"\"", "%a%a%a%", 200);
+    hear_end(&o, "6 BAD Pattern too long\r\n");
+    say_many(&o, "7 LIST \"\"", "%a%a%a%", 100);
+    hear_end(&o, "7 OK LIST completed\r\n");
+    owner_release(&o);
+}
+
 /* An owner that is slow, and answers to what is no longer asked. */
 static void late_and_wrong_answers_do_no_harm(void **state)
 {
@@ -518,6 +584,7 @@ int main(void)
         cmocka_unit_test(every_reply_of_every_row_has_been_given),
         cmocka_unit_test(an_idle_engine_is_small),
         cmocka_unit_test(output_is_bounded_where_nobody_reads),
+        cmocka_unit_test(no_command_takes_long_between_two_questions),
         cmocka_unit_test(late_and_wrong_answers_do_no_harm),
     };
     return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);

@@ -539,6 +539,7 @@ static const struct {
 
 static void answer_question(struct owner *o, const struct imap_event *q)
 {
+    o->asked++;
     if (q->kind == o->fail_kind) {
         o->fail_kind = 0;
         imap_answer(o->engine, q->token, o->fail_code);

@@ -48,6 +48,7 @@ struct owner {
     bool closed;
     bool tls_wanted;  /* IMAP_EVENT_STARTTLS */
     unsigned aborted; /* IMAP_EVENT_APPEND_ABORT */
+    unsigned asked;   /* questions so far */
     struct now now;
 };
 
