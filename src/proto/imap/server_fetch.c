@@ -175,8 +175,14 @@ static void put_message(struct imap_server *e, const struct imap_message *m)
 static void put_messages(struct imap_server *e, const struct imap_message *messages, size_t count,
                          uint32_t through)
 {
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         put_message(e, &messages[i]);
+        /* The rest is asked for again: large ones must not use up the room of others. */
+        if (!imap_has_room(e) && i + 1 < count) {
+            through = messages[i].uid;
+            count = i + 1;
+        }
+    }
     imap_slice_done(e, count, through);
 }
 

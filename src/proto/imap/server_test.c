@@ -554,6 +554,30 @@ static void no_command_takes_long_between_two_questions(void **state)
     owner_release(&o);
 }
 
+/* What a stranger put into To must not hide what others sent. */
+static void large_envelopes_hide_no_other_message(void **state)
+{
+    static char large[5 * 64000 + 100];
+    const char *messages[] = {large, large, large, "From: a@b\r\n\r\nc\r\n"};
+    static const char *const fields[] = {"From", "To", "Cc", "Bcc"};
+    struct owner o;
+    (void)state;
+    struct buf text = {.ptr = large, .cap = sizeof large - 1, .max = sizeof large - 1};
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
+        buf_printf(&text, "%s: ", fields[i]);
+        for (int n = 0; n < 21000; n++)
+            buf_append_str(&text, STR("<>,"));
+        buf_append_str(&text, STR("\r\n"));
+    }
+    buf_append_str(&text, STR("\r\n"));
+    assert_false(text.failed);
+    select_inbox(&o, messages, sizeof messages / sizeof messages[0]);
+    say(&o, "2 FETCH 1:* ENVELOPE\r\n");
+    assert_in_range(imap_server_output(o.engine).len, IMAP_OUTPUT_MARK, IMAP_OUTPUT_MAX / 2);
+    hear_end(&o, "2 OK FETCH completed\r\n");
+    owner_release(&o);
+}
+
 /* An owner that is slow, and answers to what is no longer asked. */
 static void late_and_wrong_answers_do_no_harm(void **state)
 {
@@ -585,6 +609,7 @@ int main(void)
         cmocka_unit_test(an_idle_engine_is_small),
         cmocka_unit_test(output_is_bounded_where_nobody_reads),
         cmocka_unit_test(no_command_takes_long_between_two_questions),
+        cmocka_unit_test(large_envelopes_hide_no_other_message),
         cmocka_unit_test(late_and_wrong_answers_do_no_harm),
     };
     return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);
