@@ -75,9 +75,8 @@ struct edge_message {
 
     uint64_t body; /* of body_chunk; 0: travels whole */
     unsigned shipments;
-    bool lost; /* holds no parts any more */
-    bool no_room;
-    bool orphan; /* freed by the owner; lives on for the shipments on their way */
+    enum status_code lost; /* not OK: why it holds no parts any more */
+    bool orphan;           /* freed by the owner; lives on for the shipments on their way */
     void (*room)(void *context);
     void *room_context;
 
@@ -282,10 +281,12 @@ static void give_parts_back(struct edge_message *m)
     m->parts = NULL;
 }
 
-/* There is nothing to be kept of it any more; what still comes is thrown away. */
-static void lose(struct edge_message *m)
+/* There is nothing to be kept of it any more; what still comes is thrown away. The first reason is
+ * the one that counts. */
+static void lose(struct edge_message *m, enum status_code why)
 {
-    m->lost = true;
+    if (m->lost == STATUS_OK)
+        m->lost = why;
     give_parts_back(m);
     discharge(m);
 }
@@ -298,10 +299,10 @@ static bool need_parts(struct edge_message *m)
 {
     if (m->parts)
         return true;
-    if (!m->lost)
+    if (m->lost == STATUS_OK)
         m->parts = parts_take(m->edge);
     if (!m->parts)
-        lose(m);
+        lose(m, STATUS_NO_MEMORY);
     else if (!m->has_local)
         ingest_only_header(m->parts->ingest);
     return m->parts != NULL;
@@ -315,7 +316,7 @@ static bool is_over_budget(const struct edge_message *m)
 /* A message that grows past the budget goes; those that are on their way stay. */
 static void charge(struct edge_message *m)
 {
-    if (m->lost)
+    if (m->lost != STATUS_OK)
         return;
     size_t before = m->charged;
     size_t held = PARTS_COST + m->head.len;
@@ -326,8 +327,7 @@ static void charge(struct edge_message *m)
     charge_for(m, held);
     if (m->charged <= before || !is_over_budget(m))
         return;
-    m->no_room = true;
-    lose(m);
+    lose(m, STATUS_NO_MEMORY);
 }
 
 bool edge_message_begin(struct edge_message *m, struct str received,
@@ -348,7 +348,7 @@ static void shipped(void *context, enum status_code status, const struct ipc_bod
 {
     struct edge_message *m = context;
     if (status != STATUS_OK || out->status != STATUS_OK)
-        lose(m);
+        lose(m, status != STATUS_OK ? status : out->status);
     bool was_full = edge_message_is_full(m);
     m->shipments--;
     if (m->orphan && m->shipments == 0)
@@ -368,7 +368,7 @@ static void ship(struct edge_message *m)
         m->body = ++m->edge->next_body;
     struct ipc_body_chunk_in in = {.body = m->body, .chunks = chunks, .chunks_count = count};
     if (ipc_body_chunk_call(m->edge->vault, &in, shipped, m) == 0) {
-        lose(m);
+        lose(m, STATUS_GONE);
         return;
     }
     m->shipments++;
@@ -377,11 +377,11 @@ static void ship(struct edge_message *m)
 
 static void keep(struct edge_message *m, struct str octets)
 {
-    if (m->lost)
+    if (m->lost != STATUS_OK)
         return;
     ingest_write(m->parts->ingest, octets);
     if (!body_writer_write(m->parts->writer, octets))
-        lose(m);
+        lose(m, STATUS_NO_MEMORY);
     else if (body_writer_size(m->parts->writer) > WHOLE_SIZE_MAX)
         ship(m);
 }
@@ -419,7 +419,7 @@ void edge_message_write(struct edge_message *m, struct str octets)
     if (m->envelope.body == SMTP_BODY_7BIT && !utf8_is_ascii(octets))
         m->envelope.body = SMTP_BODY_8BITMIME;
     if (EVP_DigestUpdate(m->parts->hash, octets.ptr, octets.len) != 1) {
-        lose(m);
+        lose(m, STATUS_NO_MEMORY);
         return;
     }
     if (m->completing) {
@@ -437,11 +437,6 @@ void edge_message_write(struct edge_message *m, struct str octets)
         keep_top(m);
     keep(m, octets);
     charge(m);
-}
-
-bool edge_message_found_no_room(const struct edge_message *m)
-{
-    return m->no_room;
 }
 
 bool edge_message_is_full(const struct edge_message *m)
@@ -500,11 +495,11 @@ const struct ipc_key *edge_message_keys(const struct edge_message *m, size_t *re
     return m->keys;
 }
 
-bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts)
+enum status_code edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts)
 {
     bool had_date = true, had_message_id = true;
     if (!need_parts(m))
-        return false;
+        return m->lost;
     if (m->completing) {
         struct header_facts facts;
         header_facts_of(buf_str(&m->head), &facts);
@@ -513,17 +508,19 @@ bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_
     }
     if (m->top.len > 0)
         keep_top(m);
-    if (m->lost || !body_writer_finish(m->parts->writer) ||
+    if (m->lost != STATUS_OK)
+        return m->lost;
+    if (!body_writer_finish(m->parts->writer) ||
         ingest_finish(m->parts->ingest, &m->facts) != STATUS_OK)
-        return false;
+        return STATUS_NO_MEMORY;
     had_date = had_date && m->facts.header.date_count > 0;
     had_message_id = had_message_id && m->facts.header.message_id_count > 0;
     if (!make_keys(m, had_date, had_message_id))
-        return false;
+        return STATUS_NO_MEMORY;
     ret_facts->size = m->facts.size;
     ret_facts->header = m->facts.header;
     charge(m);
-    return !m->lost;
+    return m->lost;
 }
 
 /* ---- The commit ---------------------------------------------------------------------------------
@@ -538,6 +535,8 @@ static void on_accept(void *context, enum status_code status, const struct ipc_a
         status == STATUS_OK && out->status == STATUS_OK && out->results_count == m->recipient_count;
     if (m->kept)
         m->accepted(m->accepted_context, STATUS_OK, out->results, out->results_count);
+    else if (m->lost != STATUS_OK)
+        m->accepted(m->accepted_context, m->lost, NULL, 0);
     else
         m->accepted(m->accepted_context, status == STATUS_OK ? out->status : status, NULL, 0);
 }

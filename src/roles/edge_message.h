@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "base/now.h"
+#include "base/status.h"
 #include "base/str.h"
 #include "base/text.h"
 #include "ipc/ipc_messages.h"
@@ -76,13 +77,11 @@ bool edge_message_is_full(const struct edge_message *m);
 void edge_message_on_room(struct edge_message *m, void (*room)(void *context), void *context);
 
 /*
- * All octets have come. Facts borrow the message. False: no memory, or the vault lost a part of
- * it (451 4.3.0).
+ * All octets have come. Facts borrow the message. Not OK: a part of it is lost. NO_MEMORY: the
+ * budget for bodies was spent while it grew; else what the vault said of a part.
  */
-bool edge_message_finish(struct edge_message *m, struct edge_message_facts *ret_facts);
-
-/* True where the budget for bodies was spent while it grew (452 4.3.1). */
-bool edge_message_found_no_room(const struct edge_message *m);
+MUST_USE enum status_code edge_message_finish(struct edge_message *m,
+                                              struct edge_message_facts *ret_facts);
 
 /* Who sent it, for the trace; all borrowed for the call. */
 struct edge_message_origin {

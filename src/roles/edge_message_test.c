@@ -72,6 +72,43 @@ static void bodies_beyond_the_budget_are_452(void **state)
     world_close(&w);
 }
 
+/* What the vault says of a part is what the client and the log hear. */
+static void a_part_that_finds_the_disk_full_is_452(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise;
+    world_open(&w);
+    world_make_noise(&noise, 512 * 1024);
+    w.chunk_status = STATUS_DISK_FULL;
+    world_begin_mail(&w, MX);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say_all(&w, buf_str(&noise));
+    world_say(&w, "\r\n.\r\n");
+    world_hear(&w, "452 4.3.1");
+    assert_int_equal(w.accept_count, 0);
+    world_expect_log(&w, "event=not-accepted");
+    world_expect_log(&w, "why=\"disk full\"");
+    buf_release(&noise);
+    world_close(&w);
+}
+
+static void what_the_engine_refuses_is_logged(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    world_begin_mail(&w, MX);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say(&w, HEADER "x\n.\r\n.\r\n");
+    world_hear(&w, "550 5.6.0");
+    world_expect_log(&w, "event=not-accepted");
+    world_expect_log(&w, "why=\"the message holds a bare LF\"");
+    world_close(&w);
+}
+
 /* A message that is refused while the vault is behind must not hold its connection for ever. */
 static void a_refused_message_gives_its_connection_free(void **state)
 {
@@ -142,6 +179,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vault_that_is_behind_holds_the_client_back),
         cmocka_unit_test(bodies_beyond_the_budget_are_452),
+        cmocka_unit_test(a_part_that_finds_the_disk_full_is_452),
+        cmocka_unit_test(what_the_engine_refuses_is_logged),
         cmocka_unit_test(a_refused_message_gives_its_connection_free),
         cmocka_unit_test(the_end_of_a_long_header_is_looked_for_once),
     };

@@ -188,6 +188,8 @@ static bool smtp_act(struct edge_conn *conn, struct now now)
         break;
     case SMTP_EVENT_ABORT:
         forget_call(s); /* it was about this message */
+        if (!str_empty(event.refused))
+            edge_smtp_note_refused(s, event.refused);
         edge_smtp_drop_message(s);
         break;
     case SMTP_EVENT_REPLY_SEEN:

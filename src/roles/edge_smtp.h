@@ -71,6 +71,9 @@ void edge_smtp_begin_body(struct edge_smtp *s, const struct smtp_event_body_star
 void edge_smtp_take_body(struct edge_smtp *s, struct str octets);
 void edge_smtp_end_body(struct edge_smtp *s, struct now now);
 
+/* The engine has refused the body: into the log with it. */
+void edge_smtp_note_refused(struct edge_smtp *s, struct str why);
+
 /* The client has seen the replies to its messages (promise 3). */
 void edge_smtp_confirm(struct edge_smtp *s);
 

@@ -59,6 +59,7 @@ void edge_smtp_begin_body(struct edge_smtp *s, const struct smtp_event_body_star
     buf_init(&received, 8192);
     buf_clear(&s->helo);
     buf_append_str(&s->helo, text_peek(start->helo));
+    s->facts = (struct edge_message_facts){0};
     bool begun = put_received(s, start, &received, now) &&
                  edge_message_begin(s->message, buf_str(&received), s->conn->settings,
                                     edge_smtp_is_submission(s) || s->conn->is_local, now);
@@ -88,6 +89,8 @@ static const struct smtp_reply *reply_to_status(enum status_code status)
     switch (status) {
     case STATUS_OK:
         return &edge_smtp_reply_usual;
+    case STATUS_NO_MEMORY:
+        return &reply_no_room;
     case STATUS_DISK_FULL:
         return &reply_full;
     case STATUS_OVER_QUOTA:
@@ -99,10 +102,11 @@ static const struct smtp_reply *reply_to_status(enum status_code status)
     }
 }
 
-static void log_result(struct edge_smtp *s, enum status_code status, bool again)
+/* why: empty where it is kept. */
+static void log_result(struct edge_smtp *s, struct str why, bool again)
 {
     struct log_line line;
-    bool kept = status == STATUS_OK;
+    bool kept = str_empty(why);
     edge_count(s->conn->edge, "postern_edge_messages", "Messages to their last dot.", "outcome",
                kept ? "accepted" : "refused");
     edge_conn_log(s->conn, &line, kept ? LOG_INFO : LOG_WARN, kept ? "accepted" : "not-accepted",
@@ -112,12 +116,27 @@ static void log_result(struct edge_smtp *s, enum status_code status, bool again)
     log_text(&line, "from", text_from(edge_message_reverse_path(s->message)));
     log_text(&line, "to", text_from(edge_message_recipient(s->message, 0)));
     log_number(&line, "recipients", (int64_t)edge_message_recipient_count(s->message));
-    log_number(&line, "size", (int64_t)s->facts.size);
+    if (s->facts.size > 0)
+        log_number(&line, "size", (int64_t)s->facts.size);
     if (!kept)
-        log_words(&line, "why", status_name(status));
+        log_str(&line, "why", why);
     if (again)
         log_bool(&line, "retransmission", true);
     log_end(&line);
+}
+
+void edge_smtp_note_refused(struct edge_smtp *s, struct str why)
+{
+    if (s->message)
+        log_result(s, why, false);
+}
+
+/* The last dot, or BDAT LAST, and nothing is kept. */
+static void refuse(struct edge_smtp *s, const struct smtp_reply *reply, const char *why)
+{
+    log_result(s, str_from_c(why), false);
+    edge_smtp_answer(s, reply);
+    edge_smtp_drop_message(s);
 }
 
 /* LMTP answers for each recipient (RFC 2033 §4.2). */
@@ -145,7 +164,7 @@ static void answer_results(struct edge_smtp *s, const struct ipc_accept_result *
             worst = results[i].status;
         again = again && results[i].again;
     }
-    log_result(s, worst, again);
+    log_result(s, worst == STATUS_OK ? STR("") : str_from_c(status_name(worst)), again);
     if (s->conn->kind == LISTEN_LMTP) {
         answer_each(s, results, count);
         return;
@@ -177,11 +196,10 @@ static void on_accepted(void *context, enum status_code status,
     if (status == STATUS_OK) {
         remember_keys(s);
         answer_results(s, results, count);
+        edge_smtp_drop_message(s);
     } else {
-        log_result(s, status, false);
-        edge_smtp_answer(s, reply_to_status(status));
+        refuse(s, reply_to_status(status), status_name(status));
     }
-    edge_smtp_drop_message(s);
     /* Whatever else was pipelined: what is kept is said to be kept at once. */
     edge_conn_flush(s->conn);
     edge_conn_run(s->conn);
@@ -224,10 +242,8 @@ static void commit(struct edge_smtp *s, struct now now)
         .peer = str_from_c(s->conn->peer),
         .tls = buf_str(&tls),
     };
-    if (!edge_message_accept(s->message, &origin, now, on_accepted, s)) {
-        edge_smtp_answer(s, &edge_smtp_reply_temporary);
-        edge_smtp_drop_message(s);
-    }
+    if (!edge_message_accept(s->message, &origin, now, on_accepted, s))
+        refuse(s, &edge_smtp_reply_temporary, status_name(STATUS_GONE));
     buf_release(&tls);
 }
 
@@ -237,10 +253,11 @@ static void on_from(void *context, enum status_code status, const struct ipc_sen
     s->call = 0;
     if (status == STATUS_OK && out->status == STATUS_OK) {
         commit(s, edge_conn_now(s->conn));
+    } else if (status != STATUS_OK || status_is_temporary(out->status)) {
+        refuse(s, &edge_smtp_reply_temporary,
+               status_name(status != STATUS_OK ? status : out->status));
     } else {
-        bool temporary = status != STATUS_OK || status_is_temporary(out->status);
-        edge_smtp_answer(s, temporary ? &edge_smtp_reply_temporary : &edge_smtp_reply_not_yours);
-        edge_smtp_drop_message(s);
+        refuse(s, &edge_smtp_reply_not_yours, "From is not the sender's own");
     }
     edge_conn_run(s->conn);
 }
@@ -278,22 +295,20 @@ static bool ask_from(struct edge_smtp *s, const struct header_facts *header)
     bool asked = s->call != 0;
     for (size_t i = 0; i < count; i++)
         buf_release(&words[i]);
-    if (!asked) {
-        edge_smtp_answer(s, good && count > 0 ? &edge_smtp_reply_temporary : &reply_no_from);
-        edge_smtp_drop_message(s);
-    }
+    if (!asked && good && count > 0)
+        refuse(s, &edge_smtp_reply_temporary, status_name(STATUS_GONE));
+    else if (!asked)
+        refuse(s, &reply_no_from, "no From");
     return asked;
 }
 
 void edge_smtp_end_body(struct edge_smtp *s, struct now now)
 {
-    if (!edge_message_finish(s->message, &s->facts)) {
-        edge_smtp_answer(s, edge_message_found_no_room(s->message) ? &reply_no_room
-                                                                   : &edge_smtp_reply_temporary);
-        edge_smtp_drop_message(s);
+    enum status_code status = edge_message_finish(s->message, &s->facts);
+    if (status != STATUS_OK) {
+        refuse(s, reply_to_status(status), status_name(status));
     } else if (s->facts.header.received_count > s->conn->settings->config.limits.received_count) {
-        edge_smtp_answer(s, &reply_loop);
-        edge_smtp_drop_message(s);
+        refuse(s, &reply_loop, "a mail loop");
     } else if (edge_smtp_is_submission(s)) {
         ask_from(s, &s->facts.header);
     } else {

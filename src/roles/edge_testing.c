@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -283,7 +284,7 @@ void world_open(struct world *w)
     int fds[2];
     *w = (struct world){.client = -1, .session_fd = -1};
     w->loop = loop_new();
-    log_init(&w->log, open("/dev/null", O_WRONLY | O_CLOEXEC), ROLE_EDGE);
+    log_init(&w->log, memfd_create("log", MFD_CLOEXEC), ROLE_EDGE);
     struct buf *bufs[] = {&w->body, &w->prefix,    &w->plan,     &w->asked,
                           &w->keys, &w->confirmed, &w->accepted, &w->heard};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
@@ -325,6 +326,14 @@ void world_close(struct world *w)
                           &w->keys, &w->confirmed, &w->accepted, &w->heard};
     for (size_t i = 0; i < sizeof bufs / sizeof bufs[0]; i++)
         buf_release(bufs[i]);
+}
+
+void world_expect_log(struct world *w, const char *words)
+{
+    static char text[256 * 1024];
+    ssize_t n = pread(w->log.fd, text, sizeof text, 0);
+    assert_true(n >= 0);
+    assert_true(str_find(str_make(text, (size_t)n), str_from_c(words)) >= 0);
 }
 
 /* ---- The client ---------------------------------------------------------------------------- */

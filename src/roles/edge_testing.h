@@ -68,6 +68,9 @@ void world_hear_confirmed(struct world *w, size_t size);
 void world_turns(struct world *w, int count);
 size_t world_connections_after_turns(struct world *w);
 
+/* These words are in the log. */
+void world_expect_log(struct world *w, const char *words);
+
 /* Another role comes (again), or goes. */
 void world_start_peer(struct world *w, struct link **link, enum ipc_role role);
 void world_kill_peer(struct link **link);

@@ -444,6 +444,8 @@ static void log_event(struct run *r, const struct smtp_event *e)
                    e->auth.initial ? " initial" : "");
     else if (e->kind == SMTP_EVENT_CLOSE)
         buf_printf(&r->log, "%s", smtp_close_reason_name(e->close));
+    else if (e->kind == SMTP_EVENT_ABORT)
+        buf_append_str(&r->log, e->refused);
     buf_append_byte(&r->log, '\n');
 }
 

@@ -418,9 +418,13 @@ static bool pull_flag(bool *flag, enum smtp_event_kind kind, struct smtp_event *
 bool smtp_server_next(struct smtp_server *s, struct smtp_event *ret_event)
 {
     advance(s);
-    if (pull_flag(&s->event_reply_seen, SMTP_EVENT_REPLY_SEEN, ret_event) ||
-        pull_flag(&s->event_abort, SMTP_EVENT_ABORT, ret_event))
+    if (pull_flag(&s->event_reply_seen, SMTP_EVENT_REPLY_SEEN, ret_event))
         return true;
+    if (pull_flag(&s->event_abort, SMTP_EVENT_ABORT, ret_event)) {
+        ret_event->refused = s->event_refused ? s->event_refused->text : STR("");
+        s->event_refused = NULL;
+        return true;
+    }
     if (s->event_ready) {
         s->event_ready = false;
         *ret_event = s->event;

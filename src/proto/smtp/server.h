@@ -163,7 +163,7 @@ enum smtp_event_kind {
     /*
      * The transaction is given up (RSET, EHLO, a body refused by the engine, a close): forget
      * sender, recipients, and the body if one was begun. Comes once for each SENDER that was
-     * accepted and did not get to BODY_END.
+     * accepted and did not get to BODY_END. refused tells what the peer hears of the body.
      */
     SMTP_EVENT_ABORT,
 
@@ -230,6 +230,7 @@ struct smtp_event {
         struct smtp_event_body_start body_start;
         struct str body;
         uint64_t body_size; /* BODY_END: octets of all BODY events together */
+        struct str refused; /* ABORT: static words; empty where the engine refused no body */
         enum smtp_close_reason close;
     };
 };

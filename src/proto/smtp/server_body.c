@@ -103,8 +103,10 @@ int64_t server_body_deadline(const struct smtp_server *s)
 static void set_fault(struct smtp_server *s, const struct smtp_reply *fault)
 {
     s->body.fault = fault;
-    if (s->transaction.known)
+    if (s->transaction.known) {
         s->event_abort = true;
+        s->event_refused = fault;
+    }
     s->transaction.known = false;
 }
 

@@ -71,6 +71,7 @@ struct smtp_server {
 
     /* Events not yet pulled, and the question not yet answered (token 0: none). */
     bool event_reply_seen, event_abort, event_ready, event_close;
+    const struct smtp_reply *event_refused; /* why event_abort, where the body was refused */
     enum smtp_close_reason close_reason;
     struct smtp_event event;
     struct mailbox_path path; /* what event points to */
