@@ -26,22 +26,31 @@ static const char folded_ascii[] = "                                 "
 #define EACH(BYTE) ((uint64_t)(BYTE)*0x0101010101010101u)
 
 /*
- * Eight bytes at once, as most of a text is: visible ASCII and single spaces. *word becomes what
- * they fold to; false where they have to be looked at one by one. With no high bit set, adding
- * 0x80 - N to each byte sets the high bits of those that are N or more, without a carry.
+ * Eight ASCII bytes at once: *word becomes what they fold to, and how many bytes that are is
+ * returned; 0 where they have to be looked at one by one, as more than one of them is a space
+ * behind a space. With no high bit set, adding 0x80 - N to each byte sets the high bits of those
+ * that are N or more, without a carry.
  */
-static bool fold_word(uint64_t *word, bool *after_space)
+static size_t fold_word(uint64_t *word, bool *after_space)
 {
     uint64_t w = *word;
-    uint64_t visible = (w + EACH(0x80 - 0x20)) & ~(w + EACH(0x80 - 0x7F)) & ~w & EACH(0x80);
-    uint64_t spaces = ~(w + EACH(0x80 - 0x21)) & EACH(0x80);
-    uint64_t before = spaces << 8 | (*after_space ? 0x80 : 0);
-    if (visible != EACH(0x80) || (spaces & before) != 0)
-        return false;
+    if (w & EACH(0x80))
+        return 0;
+    uint64_t visible = (w + EACH(0x80 - 0x21)) & ~(w + EACH(0x80 - 0x7F)) & EACH(0x80);
     uint64_t upper = (w + EACH(0x80 - 'A')) & ~(w + EACH(0x80 - 'Z' - 1)) & EACH(0x80);
-    *word = w | upper >> 2;
+    uint64_t spaces = visible ^ EACH(0x80);
+    uint64_t extra = spaces & (spaces << 8 | (*after_space ? 0x80 : 0));
+    uint64_t covered = (spaces >> 7) * 0xFF;
+    w = ((w | upper >> 2) & ~covered) | (EACH(' ') & covered);
+    if (extra & (extra - 1))
+        return 0;
     *after_space = spaces >> 63;
-    return true;
+    *word = w;
+    if (extra == 0)
+        return 8;
+    uint64_t below = (extra >> 7) - 1;
+    *word = (w & below) | (w >> 8 & ~below);
+    return 7;
 }
 
 static char *put_bytes(struct str s, char *to, bool *after_space)
@@ -68,10 +77,11 @@ static void put_folded(struct search_folder *f, struct str s, struct buf *out)
         uint64_t word;
         memcpy(&word, s.ptr, sizeof word);
         word = le64toh(word);
-        if (fold_word(&word, &after_space)) {
+        size_t folded = fold_word(&word, &after_space);
+        if (folded > 0) {
             word = htole64(word);
             memcpy(to, &word, sizeof word);
-            to += sizeof word;
+            to += folded;
         } else {
             to = put_bytes(str_sub(s, 0, 8), to, &after_space);
         }
@@ -173,11 +183,10 @@ static void fold_end(struct search_folder *f, struct buf *out)
 
 /* ---- making ---- */
 
-/* The place of a trigram in the largest set; smaller sets use its lower bits. */
+/* The place of a trigram in a set: the lower bits of this, as many as the set's size has. */
 static uint32_t hash_place(uint64_t trigram)
 {
-    return (uint32_t)((trigram & 0xFFFFFF) * 0x9E3779B97F4A7C15u >> 44) &
-           (SIGNATURE_SIZE_MAX * 8 - 1);
+    return (uint32_t)((trigram & 0xFFFFFF) * 0x9E3779B97F4A7C15u >> 44);
 }
 
 static uint32_t trigram_hash(const char *bytes)

@@ -229,6 +229,29 @@ static void no_text_takes_much_longer_than_others(void **state)
     assert_true(hostile < 8 * usual + 0.1);
 }
 
+static void eight_bytes_fold_as_one_after_the_other(void **state)
+{
+    (void)state;
+    static const char letters[] = "aZ@[ \r\n\t\x7F\x01";
+    uint64_t x = 88172645463325252u;
+    for (int round = 0; round < 2000; round++) {
+        char text[100], slow[100];
+        size_t slow_len = 0;
+        for (size_t i = 0; i < sizeof text; i++) {
+            x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+            /* Some rounds have few spaces, others hardly anything else. */
+            text[i] = letters[x % (sizeof letters - 1) % (round % 9 + 2)];
+            char c = text[i] == 'Z' ? 'z' : text[i] <= ' ' || text[i] == 0x7F ? ' ' : text[i];
+            if (c != ' ' || slow_len == 0 || slow[slow_len - 1] != ' ')
+                slow[slow_len++] = c;
+        }
+        struct search_needle n;
+        assert_true(needle_init(&n, str_make(text, sizeof text)));
+        assert_true(str_eq(buf_str(&n.folded), str_make(slow, slow_len)));
+        needle_release(&n);
+    }
+}
+
 static void short_needles_and_strange_signatures_pass(void **state)
 {
     (void)state;
@@ -264,6 +287,7 @@ int main(void)
         cmocka_unit_test(a_text_that_repeats_itself_has_a_small_set),
         cmocka_unit_test(folding_is_the_same_wherever_eight_bytes_begin),
         cmocka_unit_test(no_text_takes_much_longer_than_others),
+        cmocka_unit_test(eight_bytes_fold_as_one_after_the_other),
         cmocka_unit_test(short_needles_and_strange_signatures_pass),
         cmocka_unit_test(a_needle_has_a_limit),
     };
