@@ -161,9 +161,13 @@ bool vault_has_lost(const struct vault_batch *b)
 void vault_remove_lost(struct vault_batch *b)
 {
     unsigned chunks = LIMIT_VAULT_CHUNKS;
+    bool any = false;
     for (struct staged_body *s = b->staged; s && chunks > 0; s = s->next) {
         if (!is_to_remove(s))
             continue;
+        if (any && vault_budget_is_spent(&b->budget))
+            break;
+        any = true;
         enum status_code status = body_remove(&b->writer, s->body, &chunks);
         if (status == STATUS_OK && chunks > 0)
             status = staging_end(&b->writer, s->body);

@@ -259,13 +259,23 @@ static void undo(struct vault_batch *b, enum status_code failure)
     b->careful = failure == STATUS_DISK_FULL ? 0 : CAREFUL_BATCHES;
 }
 
-static bool commit(struct vault_batch *b)
+static enum status_code commit_writer(struct vault_batch *b)
 {
     enum status_code status = vault_note_clock(b);
-    if (status == STATUS_OK)
-        status = writer_commit(&b->writer);
-    else
+    if (status != STATUS_OK) {
         writer_rollback(&b->writer);
+        return status;
+    }
+    vault_budget_commit(&b->budget);
+    status = writer_commit(&b->writer);
+    if (status == STATUS_OK)
+        vault_budget_committed(&b->budget);
+    return status;
+}
+
+static bool commit(struct vault_batch *b)
+{
+    enum status_code status = commit_writer(b);
     if (status == STATUS_OK) {
         b->numbers.commits++;
         vault_settle_bodies(b, true);
@@ -349,23 +359,23 @@ enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *
     int64_t hour = b->queue.clock_ms / HOUR_MS;
     struct purge p = {.clock_ms = b->queue.clock_ms,
                       .retention_ms = retention_ms,
-                      .thorough = hour != b->purged_hour};
+                      .kind = hour != b->purged_hour ? 0 : b->purged_kind};
     if (b->budget.clock_us) {
         p.enough = purged_enough;
         p.context = &b->budget;
     }
     status = purge_slice(&b->writer, &p, ret_more);
-    if (status == STATUS_OK)
-        status = vault_note_clock(b);
     /* A destination may have gone. */
     vault_queue_forget(b);
     if (status == STATUS_OK)
-        status = writer_commit(&b->writer);
+        status = commit_writer(b);
     else
         writer_rollback(&b->writer);
     note_length(b);
-    if (status == STATUS_OK && !*ret_more)
+    if (status == STATUS_OK) {
         b->purged_hour = hour;
+        b->purged_kind = p.kind;
+    }
     return status;
 }
 

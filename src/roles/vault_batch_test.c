@@ -398,6 +398,33 @@ static void what_was_expunged_is_purged_with_its_body(void **state)
     assert_int_equal(count_stored(w), 0);
 }
 
+/* Each look at it costs four milliseconds. */
+static int64_t slow_clock(void *context)
+{
+    return *(int64_t *)context += 4000;
+}
+
+static void a_purge_stops_when_its_time_is_up(void **state)
+{
+    struct world *w = *state;
+    struct ipc_range all = {1, 100};
+    int64_t us = 0;
+    bool more = false;
+    for (int i = 0; i < 20; i++)
+        accept(w, STR("a\r\n"), STR(""));
+    struct ipc_expunge_in gone = {.mailbox = w->inbox, .uids = &all, .uids_count = 1};
+    vault_expunge(w->vault, ticket(w), w->alice, &gone);
+    commit_one(w);
+    vault_batch_use_clock(w->vault, slow_clock, &us);
+    assert_int_equal(vault_purge(w->vault, 0, &more), STATUS_OK);
+    assert_true(more);
+    int64_t left = count(w, "SELECT count(*) FROM entry");
+    assert_true(left >= 16 && left < 20);
+    for (int rounds = 0; more && rounds < 40; rounds++)
+        assert_int_equal(vault_purge(w->vault, 0, &more), STATUS_OK);
+    assert_int_equal(count_stored(w), 0);
+}
+
 static const int64_t TEN_YEARS_MS = 3653LL * 24 * 60 * 60 * 1000;
 
 static void a_clock_that_jumps_neither_purges_early_nor_never(void **state)
@@ -756,6 +783,7 @@ int main(void)
         IN_A_WORLD(flags_and_keywords_are_kept_and_counted),
         IN_A_WORLD(copying_and_moving_keep_counts_and_quota),
         IN_A_WORLD(what_was_expunged_is_purged_with_its_body),
+        IN_A_WORLD(a_purge_stops_when_its_time_is_up),
         IN_A_WORLD(a_clock_that_jumps_neither_purges_early_nor_never),
         IN_A_WORLD(a_clock_that_jumps_over_a_restart_neither_purges_early_nor_never),
         IN_A_WORLD(what_was_expunged_at_a_time_that_has_not_come_yet_counts_from_now),

@@ -7,9 +7,10 @@
 
 /*
  * How much a transaction may still do before it holds everybody else up too long
- * (LIMIT_VAULT_TRANSACTION_MS, half of which is left to the commit and its sync). Long requests ask
- * before they choose how many messages they change; what those took, as measured, says how many
- * the next may. Where there is no clock only LIMIT_VAULT_SLICE counts.
+ * (LIMIT_VAULT_TRANSACTION_MS, half of which is left to the commit and its sync, or more where they
+ * have taken more). Long requests ask before they choose how many messages they change; what those
+ * took, as measured, says how many the next may. Where there is no clock only LIMIT_VAULT_SLICE
+ * counts.
  */
 struct vault_budget {
     int64_t (*clock_us)(void *context); /* NULL: none; any beginning, never back */
@@ -17,6 +18,8 @@ struct vault_budget {
     int64_t began_us;   /* the transaction */
     int64_t request_us; /* the long request that asked last */
     int64_t row_ns;     /* what one message of a long request takes; 0: not known yet */
+    int64_t worked_us;  /* when the commit began */
+    int64_t commit_us;  /* what a commit takes */
     unsigned rows;      /* changed in this transaction */
 };
 
@@ -28,6 +31,10 @@ unsigned vault_budget_rows(struct vault_budget *b);
 
 /* It has changed so many. */
 void vault_budget_used(struct vault_budget *b, size_t rows);
+
+/* Its commit begins, and has succeeded. */
+void vault_budget_commit(struct vault_budget *b);
+void vault_budget_committed(struct vault_budget *b);
 
 /* How long the transaction has taken until now; 0 without a clock. */
 int64_t vault_budget_since_us(const struct vault_budget *b);

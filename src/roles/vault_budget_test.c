@@ -76,6 +76,34 @@ static void a_late_request_gets_on_where_it_is_the_first(void **state)
     assert_int_equal(vault_budget_rows(&b), 16);
 }
 
+static void a_commit_that_takes_long_leaves_less_to_work(void **state)
+{
+    (void)state;
+    int64_t us = 0;
+    struct vault_budget b = {.clock_us = read_clock, .context = &us, .row_ns = 100000};
+    vault_budget_begin(&b);
+    assert_int_equal(vault_budget_rows(&b), 100);
+    vault_budget_commit(&b);
+    us += 15000;
+    vault_budget_committed(&b);
+    vault_budget_begin(&b);
+    assert_int_equal(vault_budget_rows(&b), 50);
+    us += 5000;
+    assert_true(vault_budget_is_spent(&b));
+    for (int i = 0; i < 100; i++) {
+        vault_budget_commit(&b);
+        us += 3000;
+        vault_budget_committed(&b);
+    }
+    vault_budget_begin(&b);
+    assert_int_equal(vault_budget_rows(&b), 100);
+    vault_budget_commit(&b);
+    us += 500000;
+    vault_budget_committed(&b);
+    vault_budget_begin(&b);
+    assert_int_equal(vault_budget_rows(&b), 20); /* something is done, however slow the disk */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,6 +111,7 @@ int main(void)
         cmocka_unit_test(slices_are_as_large_as_the_time_left_has_room_for),
         cmocka_unit_test(a_slow_disk_makes_them_small_at_once_and_a_quick_one_large_by_and_by),
         cmocka_unit_test(a_late_request_gets_on_where_it_is_the_first),
+        cmocka_unit_test(a_commit_that_takes_long_leaves_less_to_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -166,14 +166,15 @@ void vault_settle_stale(struct vault_batch *b)
 {
     const uint64_t *ids = (const uint64_t *)(const void *)b->queue.stale.ptr;
     static const struct destination_news nothing = {.not_before_ms = INT64_MIN};
-    for (size_t i = 0; i < b->queue.stale.len / sizeof *ids; i++) {
+    size_t count = b->queue.stale.len / sizeof *ids, i = 0;
+    for (; i < count && (i == 0 || !vault_budget_is_spent(&b->budget)); i++) {
         struct destination_state state;
         enum status_code status = destination_settle(&b->writer, ids[i], &nothing, &state);
         vault_note(b, status);
         if (status == STATUS_OK)
             vault_destination_waits(b, &state);
     }
-    buf_clear(&b->queue.stale);
+    buf_consume(&b->queue.stale, i * sizeof *ids);
 }
 
 /* ---- The end of a batch ------------------------------------------------------------------------

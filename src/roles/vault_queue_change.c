@@ -158,8 +158,13 @@ static enum status_code change_rows(struct changing *c, struct arena *a, uint64_
     enum status_code status =
         read_queue(c->b->writer.db, &selection, c->b->queue.clock_ms, c->in->after,
                    LIMIT_VAULT_SLICE, a, &rows, &count, ret_through);
-    for (size_t i = 0; status == STATUS_OK && i < count; i++)
+    for (size_t i = 0; status == STATUS_OK && i < count; i++) {
+        if (i > 0 && vault_budget_is_spent(&c->b->budget)) {
+            *ret_through = rows[i - 1].id;
+            break;
+        }
         status = actions[c->in->action](c, &rows[i], vault_lease_find(&c->b->queue, rows[i].id));
+    }
     return status;
 }
 

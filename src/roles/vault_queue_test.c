@@ -235,6 +235,33 @@ static void an_outcome_after_an_operator_told_to_bounce_does_not_undo_that(void 
     assert_int_equal(out.jobs[0].recipients[0].task, 3);
 }
 
+/* Each look at it costs four milliseconds. */
+static int64_t slow_clock(void *context)
+{
+    return *(int64_t *)context += 4000;
+}
+
+static void an_operator_s_change_of_many_rows_stops_when_its_time_is_up(void **state)
+{
+    struct queue_world *w = *state;
+    struct ipc_queue_change_in in = {.action = 0};
+    int64_t us = 0;
+    int asked = 0;
+    for (int i = 0; i < 10; i++)
+        queue_send_one(w, "a@one.test", "dns:one.test");
+    vault_batch_use_clock(w->vault, slow_clock, &us);
+    do {
+        vault_queue_change(w->vault, queue_ticket(w), &in);
+        struct ipc_queue_change_out out = queue_commit(w).queue_change;
+        assert_int_equal(out.status, STATUS_OK);
+        assert_true(out.changed > 0 && out.changed < 5);
+        in.after = out.through;
+        asked++;
+    } while (in.after != 0);
+    assert_true(asked > 2);
+    assert_int_equal(queue_count(w, "SELECT count(*) FROM queue WHERE held = 1"), 10);
+}
+
 static void policies_are_kept_with_the_time_they_were_seen(void **state)
 {
     struct queue_world *w = *state;
@@ -371,6 +398,7 @@ int main(void)
         WITH_WORLD(a_row_moves_though_the_first_try_was_undone),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
+        WITH_WORLD(an_operator_s_change_of_many_rows_stops_when_its_time_is_up),
         WITH_WORLD(policies_are_kept_with_the_time_they_were_seen),
         WITH_WORLD(the_clock_goes_on_over_a_restart),
         WITH_WORLD(what_is_known_of_the_way_out_is_forgotten_in_time),

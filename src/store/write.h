@@ -274,7 +274,8 @@ MUST_USE enum status_code store_restored(struct writer *w, int64_t at_ms, uint64
 struct purge {
     int64_t clock_ms;
     int64_t retention_ms; /* of what was expunged or removed */
-    bool thorough;        /* also what is found only by looking at all there is */
+    /* What is found only by looking at all there is: the next kind of it, from 0; moves on. */
+    unsigned kind;
     /* The slice has had its time; looked at after each small piece. NULL: only counts bound it. */
     bool (*enough)(void *context);
     void *context;
@@ -285,6 +286,6 @@ struct purge {
  * is old: traces, retransmission keys, TLS results, policies, counts of days gone by, destinations
  * where nothing has waited for long. *ret_more: there is more.
  */
-MUST_USE enum status_code purge_slice(struct writer *w, const struct purge *p, bool *ret_more);
+MUST_USE enum status_code purge_slice(struct writer *w, struct purge *p, bool *ret_more);
 
 #endif

@@ -89,7 +89,7 @@ static enum status_code purge_rows(struct writer *w, const struct purge *p, stru
     return status;
 }
 
-static enum status_code purge_expunged(struct writer *w, const struct purge *p, size_t *ret_count)
+static enum status_code purge_expunged(struct writer *w, struct purge *p, size_t *ret_count)
 {
     struct query *q = db_query(w->db, "SELECT mailbox, uid, email FROM entry "
                                       "WHERE expunged_ms <= $before_ms ORDER BY expunged_ms "
@@ -130,7 +130,7 @@ static enum status_code purge_empty_mailbox(struct writer *w, uint64_t mailbox, 
     return status == STATUS_OK && !more ? run_removals(w, 3, 3, account) : status;
 }
 
-static enum status_code purge_mailbox(struct writer *w, const struct purge *p, size_t *ret_count)
+static enum status_code purge_mailbox(struct writer *w, struct purge *p, size_t *ret_count)
 {
     uint64_t mailbox = 0, account = 0;
     struct query *q = db_query(w->db, "SELECT id, account FROM mailbox "
@@ -183,7 +183,7 @@ static enum status_code set_mark(struct writer *w, int64_t clock_ms)
 }
 
 /* The newest mark that is old enough, and all before it. */
-static enum status_code purge_traces(struct writer *w, const struct purge *p, size_t *ret_count)
+static enum status_code purge_traces(struct writer *w, struct purge *p, size_t *ret_count)
 {
     char words[MARK_SIZE];
     struct str mark = mark_name(p->clock_ms - LIMIT_TRACE_MS, words);
@@ -277,37 +277,43 @@ static const struct aging unborn[] = {
      0},
 };
 
-static enum status_code run_agings(struct writer *w, const struct purge *p,
-                                   const struct aging *list, size_t length, size_t *ret_count)
+static enum status_code run_aging(struct writer *w, const struct purge *p, const struct aging *a,
+                                  size_t *ret_count)
 {
-    enum status_code status = STATUS_OK;
-    *ret_count = 0;
-    for (size_t i = 0, pieces = 0; status == STATUS_OK && i < length;) {
-        struct query *q = db_query(w->db, list[i].sql);
-        query_bind_int(q, "$before", p->clock_ms - list[i].age_ms);
-        query_bind_int(q, "$limit", ROWS_PER_PIECE);
-        status = query_run(q);
-        size_t changed = status == STATUS_OK ? (size_t)db_changes(w->db) : 0;
-        *ret_count += changed;
-        if (changed == 0)
-            i++;
-        else if (++pieces == PIECES_PER_SLICE || !has_time(p))
-            break;
-    }
+    struct query *q = db_query(w->db, a->sql);
+    query_bind_int(q, "$before", p->clock_ms - a->age_ms);
+    query_bind_int(q, "$limit", ROWS_PER_PIECE);
+    enum status_code status = query_run(q);
+    *ret_count = status == STATUS_OK ? (size_t)db_changes(w->db) : 0;
     return status;
 }
 
-static enum status_code mend_unborn(struct writer *w, const struct purge *p, size_t *ret_count)
+/* From the list's *next on; each until it finds nothing. *ret_count: 0 behind the last. */
+static enum status_code run_agings(struct writer *w, const struct purge *p,
+                                   const struct aging *list, unsigned length, unsigned *next,
+                                   size_t *ret_count)
 {
-    return run_agings(w, p, unborn, sizeof unborn / sizeof *unborn, ret_count);
+    enum status_code status = STATUS_OK;
+    size_t pieces = 0, changed = 0;
+    while (status == STATUS_OK && *next < length && pieces < PIECES_PER_SLICE &&
+           (pieces == 0 || has_time(p))) {
+        status = run_aging(w, p, &list[*next], &changed);
+        *next += changed == 0;
+        pieces++;
+    }
+    *ret_count = *next < length ? pieces : 0;
+    return status;
 }
 
-static enum status_code purge_old(struct writer *w, const struct purge *p, size_t *ret_count)
+static enum status_code mend_unborn(struct writer *w, struct purge *p, size_t *ret_count)
 {
-    *ret_count = 0;
-    if (!p->thorough)
-        return STATUS_OK;
-    return run_agings(w, p, agings, sizeof agings / sizeof *agings, ret_count);
+    unsigned next = 0;
+    return run_agings(w, p, unborn, sizeof unborn / sizeof *unborn, &next, ret_count);
+}
+
+static enum status_code purge_old(struct writer *w, struct purge *p, size_t *ret_count)
+{
+    return run_agings(w, p, agings, sizeof agings / sizeof *agings, &p->kind, ret_count);
 }
 
 /* ---- The slice ----------------------------------------------------------------------------------
@@ -321,7 +327,7 @@ static enum status_code free_pages(struct writer *w, int64_t *ret_pages)
 }
 
 /* Gives free pages back to the file system. */
-static enum status_code shrink(struct writer *w, const struct purge *p, size_t *ret_count)
+static enum status_code shrink(struct writer *w, struct purge *p, size_t *ret_count)
 {
     _Static_assert(PAGES_PER_PIECE == 16, "the pragma below takes no parameter");
     int64_t pages = 0;
@@ -337,9 +343,9 @@ static enum status_code shrink(struct writer *w, const struct purge *p, size_t *
     return status;
 }
 
-enum status_code purge_slice(struct writer *w, const struct purge *p, bool *ret_more)
+enum status_code purge_slice(struct writer *w, struct purge *p, bool *ret_more)
 {
-    static enum status_code (*const steps[])(struct writer *, const struct purge *, size_t *) = {
+    static enum status_code (*const steps[])(struct writer *, struct purge *, size_t *) = {
         mend_unborn, purge_expunged, purge_mailbox, purge_traces, purge_old, shrink,
     };
     enum status_code status = STATUS_OK;
