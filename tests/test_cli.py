@@ -13,6 +13,7 @@ import pytest
 
 import mail
 import postern
+import serve
 import served
 
 OK, FAILED, USAGE, NOT_FOUND, EXISTS, TRY_AGAIN = 0, 1, 2, 3, 4, 5
@@ -229,6 +230,28 @@ def test_config_check_shows_every_error(tmp_path):
     assert done.returncode == NOT_FOUND and "none" in done.stderr
 
 
+def test_config_check_looks_at_certificates_and_keys(tmp_path):
+    chain, key = serve.make_certificate(tmp_path)
+    _, strange = serve.make_certificate(tmp_path, "other.test", "other")
+    config = tmp_path / "postern.conf"
+
+    def check(*pair):
+        config.write_text(f"hostname mail.test\ndata {tmp_path}/data\ncertificate {pair[0]} {pair[1]}\n"
+                          "hostnam x\n")
+        done = subprocess.run([postern.PROGRAM, "config", "check", config], capture_output=True,
+                              text=True)
+        assert done.returncode == FAILED
+        assert f"{config}:4:1: " in done.stderr
+        return done.stderr
+
+    key_column = 14 + len(str(chain))
+    assert "certificate" not in check(chain, key)
+    assert f"{config}:3:{key_column}: certificate: {strange}: this is not the" in check(chain, strange)
+    assert f"{config}:3:{key_column}: certificate: {chain}: not a private key" in check(chain, chain)
+    assert f"{config}:3:13: certificate: {key}: not a certificate" in check(key, key)
+    assert f"{config}:3:13: certificate: {tmp_path}/none: No such file" in check(f"{tmp_path}/none", key)
+
+
 # ---- What changes have to do with mail ------------------------------------------------------
 
 
@@ -355,8 +378,11 @@ def test_setup_twice(tmp_path):
                                              "postern.service"}
     assert os.readlink(root / "usr/sbin/sendmail") == os.path.realpath(postern.PROGRAM)
     assert os.stat(root / "etc/postern/key.pem").st_mode & 0o077 == 0
-    checked = subprocess.run([postern.PROGRAM, "config", "check", root / "etc/postern/postern.conf"])
-    assert checked.returncode == OK
+    # All is right but for where the certificate is seen from here.
+    there = tmp_path / "postern.conf"
+    text = (root / "etc/postern/postern.conf").read_text()
+    there.write_text(text.replace("/etc/postern/", f"{root}/etc/postern/"))
+    assert subprocess.run([postern.PROGRAM, "config", "check", there]).returncode == OK
     second = setup("ann@example.org", "--root", root, "--generate")
     assert second.returncode == OK and "made" not in second.stdout.split("DNS")[0]
     assert {path: path.read_bytes() for path in files} == files

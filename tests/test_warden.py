@@ -86,6 +86,20 @@ def test_a_reload_with_errors_says_all_of_them_and_keeps_the_old(server):
     assert served_name(server.ports["submissions"]) == "mail.test"
 
 
+def test_a_key_of_another_certificate_is_not_taken(server):
+    serve.make_certificate(server.folder, "new.test", "new")
+    good = server.config_path.read_text()
+    server.config_path.write_text(good.replace("cert.pem", "new.pem"))
+    server.reload()
+    server.wait_for_log(r"event=reload-error .*cert\.key: this is not the certificate's key")
+    server.wait_for_log("event=not-reloaded")
+    assert served_name(server.ports["submissions"]) == "mail.test"
+    server.stop()
+    done = subprocess.run([postern.PROGRAM, "serve", "--config", server.config_path],
+                          capture_output=True, text=True, timeout=20)
+    assert done.returncode != 0 and "this is not the certificate's key" in done.stderr
+
+
 @pytest.mark.parametrize("role", ["vault", "keeper", "mailroom", "courier", "edge"])
 def test_a_role_that_is_killed_comes_back_and_the_others_go_on(server, role):
     client = smtp(server)

@@ -1,11 +1,15 @@
 /* The server as a whole: starting, telling, asking. */
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/listing.h"
 #include "cli/server.h"
 #include "roles/warden.h"
+#include "roles/warden_settings.h"
 #include "store/directory.h"
 #include "store/queue.h"
 #include "store/read.h"
@@ -147,13 +151,24 @@ enum cli_exit run_control_version(struct cli *cli)
     return CLI_OK;
 }
 
+/* As the server reads it, so with the certificates and their keys. */
 enum cli_exit run_config_check(struct cli *cli)
 {
-    struct config config;
+    struct warden_settings *settings = NULL;
+    struct buf words;
     if (cli->arg_count > 0)
         cli->config_file = cli->args[0];
-    enum cli_exit code = cli_config(cli, &config);
-    return code == CLI_OK ? cli_done(cli, "%s is right", cli->config_file) : code;
+    if (access(cli->config_file, R_OK) != 0) {
+        struct diag diag = {0};
+        diag_set(&diag, "%s: %s", cli->config_file, strerror(errno));
+        return cli_fail_status(cli, status_from_errno(errno), &diag);
+    }
+    buf_init(&words, CONFIG_TEXT_SIZE_MAX);
+    enum status_code status = warden_settings_load(cli->config_file, &settings, &words);
+    fwrite(words.ptr, 1, words.len, cli->err);
+    buf_release(&words);
+    warden_settings_free(settings);
+    return status == STATUS_OK ? cli_done(cli, "%s is right", cli->config_file) : CLI_FAILED;
 }
 
 enum cli_exit run_trace_show(struct cli *cli)

@@ -229,8 +229,6 @@ enum status_code config_parse(struct str text, struct arena *arena, struct confi
     check_given(&r, first, "data");
     if (r.no_memory || errors->no_memory)
         return STATUS_NO_MEMORY;
-    if (errors->count > 0)
-        return STATUS_INVALID;
     *ret_config = config;
-    return STATUS_OK;
+    return errors->count > 0 ? STATUS_INVALID : STATUS_OK;
 }

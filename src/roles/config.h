@@ -77,6 +77,7 @@ struct config_listener {
 struct config_certificate {
     struct str chain_file;
     struct str key_file;
+    int line, chain_column, key_column; /* where they stand */
 };
 
 struct config_server {
@@ -205,8 +206,8 @@ enum { CONFIG_TEXT_SIZE_MAX = 256 * 1024, CONFIG_ARENA_SIZE = 16 * 1024 * 1024 }
 
 /*
  * Reads the text of a configuration file. Everything lives in the arena; text is copied. Returns
- * STATUS_INVALID where errors says what is wrong (*ret_config is then not to be used), and
- * STATUS_NO_MEMORY or STATUS_TOO_BIG.
+ * STATUS_INVALID where errors says what is wrong (*ret_config then has what could be read, to look
+ * for more errors in it), and STATUS_NO_MEMORY or STATUS_TOO_BIG.
  */
 enum status_code config_parse(struct str text, struct arena *arena, struct config *ret_config,
                               struct conf_errors *errors) MUST_USE;

@@ -324,7 +324,9 @@ static void add_certificate(struct config_reader *r, const struct config_directi
                             const struct conf_directive *given)
 {
     struct config *c = r->config;
-    struct config_certificate pair = {0};
+    struct config_certificate pair = {.line = given->words[0].line,
+                                      .chain_column = given->words[1].column,
+                                      .key_column = given->words[2].column};
     bool chain = config_is_right(
         r, given, 1,
         config_value_path(config_argument(given, 1), (size_t)row->max, &pair.chain_file));

@@ -228,6 +228,11 @@ static EVP_PKEY *find_key(const struct keeper_tls *t, struct str id)
     return key ? key : find_among(t->replaced, KEEPER_REPLACED_MAX, id);
 }
 
+bool keeper_tls_has(const struct keeper_tls *t, struct str id)
+{
+    return find_key(t, id) != NULL;
+}
+
 enum status_code keeper_tls_sign(const struct keeper_tls *t, struct str id,
                                  enum sign_algorithm algorithm, struct str digest,
                                  uint8_t *ret_signature, size_t *ret_size)

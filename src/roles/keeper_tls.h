@@ -1,6 +1,7 @@
 #ifndef POSTERN_ROLES_KEEPER_TLS_H
 #define POSTERN_ROLES_KEEPER_TLS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/diag.h"
@@ -24,6 +25,9 @@ void keeper_tls_free(struct keeper_tls *t);
  */
 MUST_USE enum status_code keeper_tls_load(struct keeper_tls *t, uint32_t number, int fd,
                                           struct diag *diag);
+
+/* Whether keeper_tls_sign would find it. */
+bool keeper_tls_has(const struct keeper_tls *t, struct str id);
 
 /*
  * id: see tls_key_id. signature has room for SIGN_SIGNATURE_MAX. STATUS_NOT_FOUND: no such key.

@@ -12,6 +12,7 @@
 
 #include "io/files.h"
 #include "io/tls.h"
+#include "roles/key_check.h"
 
 enum { PEM_SIZE_MAX = 256 * 1024 };
 
@@ -38,7 +39,7 @@ static enum status_code read_into(struct arena *arena, const char *path, size_t 
     return status;
 }
 
-/* A chain that OpenSSL reads; whether the key fits is the keeper's to see. */
+/* A chain that OpenSSL reads. */
 static enum status_code read_chain(struct warden_settings *s, size_t number, struct diag *diag)
 {
     char path[PATH_MAX];
@@ -116,13 +117,18 @@ static enum status_code check_key(const struct warden_settings *s, size_t number
 {
     int fd = -1;
     enum status_code status = warden_settings_open_key(s, number, &fd, diag);
-    if (status == STATUS_OK)
-        close(fd);
+    if (status != STATUS_OK)
+        return status;
+    struct diag why = {0};
+    status = key_check(fd, s->certificates[number].chain, &why);
+    if (status != STATUS_OK)
+        diag_set(diag, "%.*s: %s", STR_ARG(s->config.certificates[number].key_file), why.words);
+    close(fd);
     return status;
 }
 
 /* All of them, so that all errors are told at once. */
-static enum status_code load_certificates(struct warden_settings *s, struct buf *words)
+static enum status_code load_certificates(struct warden_settings *s, struct conf_errors *errors)
 {
     size_t count = s->config.certificate_count;
     enum status_code first = STATUS_OK;
@@ -130,13 +136,15 @@ static enum status_code load_certificates(struct warden_settings *s, struct buf 
     if (!s->certificates && count > 0)
         return STATUS_NO_MEMORY;
     for (size_t i = 0; i < count; i++) {
+        const struct config_certificate *pair = &s->config.certificates[i];
         struct diag diag = {0};
-        enum status_code status = read_chain(s, i, &diag);
-        if (status == STATUS_OK)
-            status = check_key(s, i, &diag);
+        enum status_code chain = read_chain(s, i, &diag);
+        enum status_code status = chain == STATUS_OK ? check_key(s, i, &diag) : chain;
         if (status == STATUS_OK)
             continue;
-        buf_printf(words, "%s\n", diag.words);
+        conf_error_add(errors, pair->line,
+                       chain == STATUS_OK ? pair->key_column : pair->chain_column,
+                       "certificate: %s", diag.words);
         if (first == STATUS_OK)
             first = status;
     }
@@ -196,14 +204,16 @@ static enum status_code load(struct warden_settings *s, const char *path, struct
         return status;
     }
     status = config_parse(s->text, &s->arena, &s->config, &errors);
-    conf_errors_print(&errors, s->file_name, words);
-    if (status != STATUS_OK)
+    if (status != STATUS_OK && status != STATUS_INVALID)
         return status;
-    enum status_code secrets = check_secrets(s, words), anchors = check_anchors(s, words);
-    status = load_certificates(s, words);
-    if (status == STATUS_OK)
-        status = secrets;
-    return status == STATUS_OK ? anchors : status;
+    enum status_code parts[] = {status, load_certificates(s, &errors), STATUS_OK, STATUS_OK};
+    conf_errors_print(&errors, s->file_name, words);
+    parts[2] = check_secrets(s, words);
+    parts[3] = check_anchors(s, words);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
+        if (parts[i] != STATUS_OK)
+            return parts[i];
+    return STATUS_OK;
 }
 
 enum status_code warden_settings_load(const char *path, struct warden_settings **ret_settings,
