@@ -326,6 +326,36 @@ def test_reload_and_stop(new_demo):
     assert process.wait(20) == 0
 
 
+# ---- Slips -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_who_may_not_look_is_told_so_and_nothing_untrue():
+    with served.Served() as server:
+        def stranger(*words):
+            done = subprocess.run([postern.PROGRAM, *words, "--config", server.config], text=True,
+                                  capture_output=True, timeout=60, user=64321, group=64321,
+                                  extra_groups=[])
+            assert done.stdout == "" and done.returncode == FAILED, (words, done)
+            return done.stderr
+        for words in ["status"], ["domain", "list"], ["queue", "list"]:
+            assert "postern.db: Permission denied" in stranger(*words)
+        for words in ["reload"], ["stop"], ["domain", "add", "other.test"]:
+            assert "control: Permission denied" in stranger(*words)
+        server.stop()
+        assert "this is for root" in stranger("domain", "add", "other.test")
+
+
+def test_what_is_no_configuration_is_not_tried_again(tmp_path):
+    done = subprocess.run([postern.PROGRAM, "status", "--config", tmp_path], capture_output=True,
+                          text=True, timeout=60)
+    assert done.returncode == FAILED and "directory" in done.stderr
+
+
+def test_a_password_that_is_not_there_is_missed(cli):
+    assert "standard input" in cli("account", "add", "late@cli.test", stdin="", status=FAILED)
+
+
 # ---- demo and setup ------------------------------------------------------------------------
 
 

@@ -186,6 +186,13 @@ def test_password_files_of_routes_that_cannot_be_read_are_told(tmp_path):
     assert f"{tmp_path}/pipe: not a file" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives its roles to users")
+def test_a_user_who_is_not_there_is_told_before_anything_starts(tmp_path):
+    server = serve.Serve(tmp_path / "server", listeners=("mx",), extra="user courier nobody-here\n")
+    done = run_serve(server.config_path)
+    assert done.returncode != 0 and done.stderr == 'there is no user "nobody-here"\n'
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     server = serve.Serve(tmp_path / "server", listeners=("mx",))
     with socket.create_server(server.address("mx")):

@@ -90,14 +90,14 @@ struct kept {
 
 /* A store that is not there yet holds nothing. */
 static enum status_code count_store(struct cli *cli, const struct config *config,
-                                    struct kept *ret_kept)
+                                    struct kept *ret_kept, struct diag *diag)
 {
     char path[4096];
     struct db *db = NULL;
     struct domain_record *domain_list;
     struct account_record *account_list;
     snprintf(path, sizeof(path), "%.*s/store/postern.db", STR_ARG(config->data));
-    enum status_code status = db_open(path, DB_READ, &db, NULL);
+    enum status_code status = db_open(path, DB_READ, &db, diag);
     if (status == STATUS_NOT_FOUND)
         return STATUS_OK;
     if (status == STATUS_OK)
@@ -117,12 +117,13 @@ enum cli_exit run_control_status(struct cli *cli)
     struct config config;
     struct listing l;
     struct kept kept = {0};
+    struct diag diag = {0};
     enum cli_exit code = cli_config(cli, &config);
     if (code != CLI_OK)
         return code;
-    enum status_code status = count_store(cli, &config, &kept);
+    enum status_code status = count_store(cli, &config, &kept, &diag);
     if (status != STATUS_OK)
-        return cli_fail_status(cli, status, NULL);
+        return cli_fail_status(cli, status, &diag);
     bool running = cli_server_runs(&config);
     listing_init(&l, status_columns, sizeof(status_columns) / sizeof(status_columns[0]));
     listing_yes_no(&l, running);

@@ -73,7 +73,9 @@ static enum cli_exit from_file(struct cli *cli, const char *path, struct buf *ou
     bool ok = read_line(file, out);
     if (!is_stdin)
         fclose(file);
-    return ok ? CLI_OK : cli_fail(cli, CLI_FAILED, "there is no password in %s", path);
+    return ok ? CLI_OK
+              : cli_fail(cli, CLI_FAILED, "there is no password in %s",
+                         is_stdin ? "standard input" : path);
 }
 
 enum cli_exit cli_new_password(struct cli *cli, struct buf *out, bool *ret_generated)

@@ -29,8 +29,12 @@ enum cli_exit cli_config(struct cli *cli, struct config *ret_config)
     if (status == STATUS_OK && !arena_dup(&cli->arena, buf_str(&text), &cli->config_text))
         status = STATUS_NO_MEMORY;
     buf_release(&text);
-    if (status != STATUS_OK)
-        return cli_fail_status(cli, status, &diag);
+    if (status == STATUS_NOT_FOUND && strcmp(cli->config_file, CLI_CONFIG_FILE) == 0)
+        return cli_fail(cli, CLI_NOT_FOUND,
+                        "%s; postern setup makes it, and --config names another", diag.words);
+    if (status != STATUS_OK) /* nor does it help to try again */
+        return cli_fail(cli, status == STATUS_NOT_FOUND ? CLI_NOT_FOUND : CLI_FAILED, "%s",
+                        diag.words[0] ? diag.words : status_name(status));
     conf_errors_init(&errors, &cli->arena);
     status = config_parse(cli->config_text, &cli->arena, ret_config, &errors);
     if (status != STATUS_INVALID)
@@ -87,6 +91,7 @@ struct cli_server {
     bool late;
     bool runs;  /* there is a server */
     int log_fd; /* what roles of our own say */
+    enum cli_exit unreached;
     struct helper helpers[ROLE_END];
 };
 
@@ -216,11 +221,13 @@ bool cli_server_runs(const struct config *config)
     char path[PATH_SIZE];
     struct diag diag = {0};
     int fd;
-    if (!str_to_c(config->control, path, sizeof(path)) ||
-        socket_connect_unix(path, &fd, &diag) != STATUS_OK)
+    if (!str_to_c(config->control, path, sizeof(path)))
         return false;
-    close(fd);
-    return true;
+    enum status_code status = socket_connect_unix(path, &fd, &diag);
+    if (status == STATUS_OK)
+        close(fd);
+    /* Where we may not ask, to try will say so. */
+    return status == STATUS_OK || status == STATUS_DENIED;
 }
 
 /* Somebody else may work alone right now, or run a server whose control socket we may not use. */
@@ -230,6 +237,9 @@ static enum cli_exit check_alone(struct cli *cli, const struct config *config)
     struct diag diag = {0};
     int fd;
     enum status_code status = spawn_prepare(config, &diag);
+    if (status == STATUS_DENIED)
+        return cli_fail(cli, CLI_FAILED, "%s (this is for root, or for whose data it is)",
+                        diag.words);
     if (status != STATUS_OK)
         return cli_fail_status(cli, status, &diag);
     store_path(config, "lock", path);
@@ -283,7 +293,7 @@ struct channel *cli_server_role(struct cli_server *server, enum ipc_role role)
         helper->role = role;
         enum status_code status = server->runs ? reach(helper, &diag) : start(helper, &diag);
         if (status != STATUS_OK) {
-            cli_fail_status(server->cli, status, &diag);
+            server->unreached = cli_fail_status(server->cli, status, &diag);
             helper->ended = true;
         }
     }
@@ -321,7 +331,8 @@ enum cli_exit cli_server_wait(struct cli_server *server, uint32_t call, struct c
 {
     static const bool never = false;
     if (call == 0)
-        return CLI_TRY_AGAIN; /* cli_server_role has said why */
+        /* cli_server_role has said why; or it has ended since */
+        return server->unreached != CLI_OK ? server->unreached : CLI_TRY_AGAIN;
     if (!turn_until(server, &outcome->done, &never))
         return cli_fail(server->cli, CLI_TRY_AGAIN, "the server does not answer");
     if (outcome->status != STATUS_OK)

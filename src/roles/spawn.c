@@ -104,7 +104,7 @@ static bool join(char *path, size_t size, struct str folder, const char *name)
 enum status_code spawn_prepare(const struct config *config, struct diag *diag)
 {
     char data[PATH_MAX], store[PATH_MAX], keeper[PATH_MAX];
-    struct identity nobody = {0}, vault, keeper_id;
+    struct identity nobody = {0}, vault, keeper_id, other;
     if (!join(data, sizeof data, config->data, "") ||
         !join(store, sizeof store, config->data, "/store") ||
         !join(keeper, sizeof keeper, config->data, "/keeper")) {
@@ -114,6 +114,8 @@ enum status_code spawn_prepare(const struct config *config, struct diag *diag)
     enum status_code status = find_identity(config, ROLE_VAULT, &vault, diag);
     if (status == STATUS_OK)
         status = find_identity(config, ROLE_KEEPER, &keeper_id, diag);
+    for (int role = 0; status == STATUS_OK && role < ROLE_END; role++)
+        status = find_identity(config, (enum ipc_role)role, &other, diag);
     if (status == STATUS_OK)
         status = make_folder(data, vault.own ? 0755 : 0700, &nobody, diag);
     if (status == STATUS_OK)

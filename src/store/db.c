@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -474,9 +475,13 @@ enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vf
     if (result == SQLITE_OK)
         result = sqlite3_busy_timeout(db->handle, BUSY_MS);
     enum status_code status = status_from_sqlite(result);
-    if (result == SQLITE_CANTOPEN && mode == DB_READ)
-        status = STATUS_NOT_FOUND;
     struct diag words = {0};
+    if (result == SQLITE_CANTOPEN) {
+        int error = sqlite3_system_errno(db->handle);
+        status = error == 0 && mode == DB_READ ? STATUS_NOT_FOUND : status_from_errno(error);
+        if (error != 0)
+            diag_set(&words, "%s", strerror(error));
+    }
     if (status == STATUS_OK)
         status = configure(db, mode, &words);
     if (status == STATUS_OK && mode == DB_WRITE)
