@@ -241,7 +241,7 @@ static void answer_credential(struct exchange *x, const struct sasl_event *event
     enum sasl_answer answer = !look_up(x, event->name) ? SASL_ANSWER_TEMPORARY
                               : x->found               ? SASL_ANSWER_YES
                                                        : SASL_ANSWER_NO;
-    sasl_answer_credential(x->sasl, event->token, answer, &x->login.scram);
+    sasl_answer_credential(x->sasl, event->token, answer, buf_str(&x->name), &x->login.scram);
 }
 
 /* The same work for names that nobody has, so that time tells nothing. */

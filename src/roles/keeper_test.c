@@ -464,6 +464,37 @@ static void scram_takes_any_password_of_the_account(void **state)
     close_world(&w);
 }
 
+/* ",s=salt,i=count" of the answer to a name. */
+static void hear_salt(struct world *w, const char *user, char ret_salt[static 256])
+{
+    struct buf message;
+    buf_init(&message, 256);
+    buf_printf(&message, "n,,n=%s,r=clientnonce", user);
+    wait_for_reply(w, start(w, 6, "SCRAM-SHA-256", "10.0.0.1", LISTEN_IMAPS, buf_str(&message)));
+    assert_int_equal(w->outcome, CHALLENGE);
+    struct str data = buf_str(&w->data);
+    assert_true(str_to_c(str_skip(data, (size_t)str_find(data, STR(",s="))), ret_salt, 256));
+    ipc_sasl_abort_note(link_channel(w->edge), &(struct ipc_sasl_abort_in){6});
+    buf_release(&message);
+}
+
+/* Somebody can leave the domain out of his name; nobody must not be known by that. */
+static void nobody_has_one_salt_by_all_his_names(void **state)
+{
+    (void)state;
+    struct world w;
+    char names[2][256];
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    hear_salt(&w, "alice", names[0]);
+    hear_salt(&w, "Alice@a.test", names[1]);
+    assert_string_equal(names[0], names[1]);
+    hear_salt(&w, "mallory", names[0]);
+    hear_salt(&w, "Mallory@a.test", names[1]);
+    assert_string_equal(names[0], names[1]);
+    close_world(&w);
+}
+
 static void guessing_is_held_up_and_others_are_not(void **state)
 {
     (void)state;
@@ -834,6 +865,7 @@ int main(void)
         cmocka_unit_test(wrong_names_and_passwords_are_alike),
         cmocka_unit_test(passwords_come_and_go),
         cmocka_unit_test(scram_takes_any_password_of_the_account),
+        cmocka_unit_test(nobody_has_one_salt_by_all_his_names),
         cmocka_unit_test(guessing_is_held_up_and_others_are_not),
         cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),

@@ -94,7 +94,7 @@ static bool log_in(enum sasl_mechanism m, const struct sasl_client_facts *facts,
         sasl_input(s, said);
     while (sasl_next(s, &e)) {
         if (e.type == SASL_CREDENTIAL) {
-            sasl_answer_credential(s, e.token, SASL_ANSWER_YES, &credential);
+            sasl_answer_credential(s, e.token, SASL_ANSWER_YES, e.name, &credential);
         } else if (e.type == SASL_PASSWORD) {
             bool fits = str_eq(e.password, right);
             sasl_answer_password(s, e.token, fits ? SASL_ANSWER_YES : SASL_ANSWER_NO);

@@ -70,6 +70,9 @@ bool exchange_set_name(struct sasl_server *e, struct str authcid, struct str aut
 
 /* scram_exchange.c */
 
+/* A credential that nobody has, so that there is no end before the proof. False: no memory. */
+bool scram_make_fake(struct sasl_server *e, struct str kept_name);
+
 /* Takes "x=value" and the comma behind it off *rest. */
 bool scram_take_attribute(struct str *rest, char name, struct str *ret_value);
 

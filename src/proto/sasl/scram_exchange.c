@@ -206,24 +206,19 @@ static void client_first(struct sasl_server *e, struct str message)
     exchange_ask(e, SASL_CREDENTIAL);
 }
 
-/* The salt is the same for all spellings of the name that the owner takes for one. */
-static bool make_fake_credential(struct sasl_server *e)
+bool scram_make_fake(struct sasl_server *e, struct str kept_name)
 {
     struct scram_credential *c = &e->scram->credential;
-    char name[SASL_NAME_MAX];
-    for (size_t i = 0; i < e->name.len; i++)
-        name[i] = ascii_lower(e->name.ptr[i]);
     *c = (struct scram_credential){
         .salt_size = SCRAM_SALT_SIZE, .iterations = e->facts.fake_iterations, .key_count = 1};
     e->scram->fake = true;
-    return scram_fake_salt(str_make(e->facts.fake_secret, SASL_SECRET_SIZE),
-                           str_make(name, e->name.len), c->salt);
+    return scram_fake_salt(str_make(e->facts.fake_secret, SASL_SECRET_SIZE), kept_name, c->salt);
 }
 
 void scram_answered(struct sasl_server *e, enum sasl_answer answer)
 {
     struct scram_exchange *x = e->scram;
-    if (answer == SASL_ANSWER_TEMPORARY || (answer == SASL_ANSWER_NO && !make_fake_credential(e))) {
+    if (answer == SASL_ANSWER_TEMPORARY) {
         exchange_fail(e, SASL_FAILURE_TEMPORARY);
         return;
     }

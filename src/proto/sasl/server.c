@@ -227,12 +227,14 @@ static void take_answer(struct sasl_server *e, uint64_t token)
 }
 
 void sasl_answer_credential(struct sasl_server *e, uint64_t token, enum sasl_answer answer,
-                            const struct scram_credential *credential)
+                            struct str kept_name, const struct scram_credential *credential)
 {
     invariant(e->event.type == SASL_CREDENTIAL);
     take_answer(e, token);
     if (answer == SASL_ANSWER_YES)
         e->scram->credential = *credential;
+    else if (answer == SASL_ANSWER_NO && !scram_make_fake(e, kept_name))
+        answer = SASL_ANSWER_TEMPORARY;
     e->mechanism->answered(e, answer);
 }
 

@@ -81,7 +81,7 @@ struct sasl_event {
     enum sasl_event_type type;
     uint64_t token;
     struct str data;     /* SASL_CHALLENGE */
-    struct str name;     /* prepared (prep.h); the owner may fold ASCII case, no more */
+    struct str name;     /* prepared (prep.h) */
     struct str password; /* SASL_PASSWORD: prepared */
     unsigned key;        /* SASL_SUCCESS */
     enum sasl_failure failure;
@@ -105,10 +105,12 @@ enum sasl_answer { SASL_ANSWER_YES, SASL_ANSWER_NO, SASL_ANSWER_TEMPORARY };
 
 /*
  * SASL_ANSWER_YES with the credential (copied). NO where there is no such user or he has no SCRAM
- * keys: the exchange goes on to its end with a salt made up for the name, then fails.
+ * keys: the exchange goes on to its end with a salt made up, then fails. kept_name is the name as
+ * the owner would keep it: where he takes several names for one, real users have one salt by all
+ * of them, and so must those who do not exist.
  */
 void sasl_answer_credential(struct sasl_server *e, uint64_t token, enum sasl_answer answer,
-                            const struct scram_credential *credential);
+                            struct str kept_name, const struct scram_credential *credential);
 
 void sasl_answer_password(struct sasl_server *e, uint64_t token, enum sasl_answer answer);
 

@@ -15,7 +15,7 @@ static void answer(struct sasl_server *e, const struct sasl_event *event, unsign
                          : how == 1 ? SASL_ANSWER_NO
                                     : SASL_ANSWER_TEMPORARY;
     if (event->type == SASL_CREDENTIAL)
-        sasl_answer_credential(e, event->token, a, &credential);
+        sasl_answer_credential(e, event->token, a, event->name, &credential);
     else if (event->type == SASL_PASSWORD)
         sasl_answer_password(e, event->token, a);
 }
