@@ -275,6 +275,23 @@ static uint64_t find_credential(const struct exchange *x, const struct password_
     return credential;
 }
 
+/*
+ * Whether the password that was right still opens the account: it may have been changed, or the
+ * account been shut, while it was hashed or while the client took its time.
+ */
+static enum sasl_answer look_again(const struct exchange *x)
+{
+    struct secrets_login kept;
+    bool holds = false;
+    enum status_code status = secrets_find(x->keeper->secrets, buf_str(&x->name), &kept);
+    for (unsigned i = 0; status == STATUS_OK && i < kept.scram.key_count; i++)
+        holds |= kept.ids[i] == x->credential && !kept.disabled;
+    explicit_bzero(&kept, sizeof kept);
+    if (status != STATUS_OK && status != STATUS_NOT_FOUND)
+        return SASL_ANSWER_TEMPORARY;
+    return holds ? SASL_ANSWER_YES : SASL_ANSWER_NO;
+}
+
 static void drive(struct exchange *x);
 
 static void on_verified(void *context, const struct password_result *result)
@@ -283,15 +300,15 @@ static void on_verified(void *context, const struct password_result *result)
     bool known = result->status == STATUS_OK;
     x->job = 0;
     x->credential = known ? find_credential(x, result) : 0;
-    if (x->credential != 0)
+    enum sasl_answer answer = !known               ? SASL_ANSWER_TEMPORARY
+                              : x->credential != 0 ? look_again(x)
+                                                   : SASL_ANSWER_NO;
+    if (answer == SASL_ANSWER_YES)
         login_cache_add(x->keeper->cache, buf_str(&x->name),
                         str_make(x->password, x->password_size), x->credential,
                         role_now(x->keeper->role));
     explicit_bzero(x->password, sizeof x->password);
-    sasl_answer_password(x->sasl, x->token,
-                         !known               ? SASL_ANSWER_TEMPORARY
-                         : x->credential != 0 ? SASL_ANSWER_YES
-                                              : SASL_ANSWER_NO);
+    sasl_answer_password(x->sasl, x->token, answer);
     drive(x);
 }
 
@@ -319,6 +336,19 @@ static bool answer_password(struct exchange *x, const struct sasl_event *event)
     return true;
 }
 
+static void accept_proof(struct exchange *x, unsigned key)
+{
+    enum sasl_answer answer = SASL_ANSWER_YES;
+    if (x->credential == 0) { /* SCRAM, by a key that was looked up some time ago */
+        x->credential = x->login.ids[key];
+        answer = look_again(x);
+    }
+    if (answer == SASL_ANSWER_YES)
+        succeed(x);
+    else
+        fail(x, answer == SASL_ANSWER_NO ? SASL_FAILURE_WRONG : SASL_FAILURE_TEMPORARY);
+}
+
 /* Until the client or a hasher has to do something, or it is over. */
 static void drive(struct exchange *x)
 {
@@ -336,9 +366,7 @@ static void drive(struct exchange *x)
                 return;
             break;
         case SASL_SUCCESS:
-            if (x->credential == 0)
-                x->credential = x->login.ids[event.key];
-            succeed(x);
+            accept_proof(x, event.key);
             return;
         case SASL_FAILURE:
             fail(x, event.failure);
