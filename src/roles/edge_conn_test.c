@@ -28,6 +28,15 @@ static void a_proxy_header_may_come_in_pieces(void **state)
     world_close(&w);
 }
 
+static void what_is_said_to_those_turned_away_ends_with_its_line(void **state)
+{
+    (void)state;
+    const struct edge_protocol *protocols[] = {&edge_protocol_smtp, &edge_protocol_imap,
+                                               &edge_protocol_pop3, &edge_protocol_metrics};
+    for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
+        assert_true(str_ends(protocols[i]->busy, STR("\r\n")));
+}
+
 /* ---- When the client goes ------------------------------------------------------------------ */
 
 static void a_client_that_goes_in_the_turn_of_an_answer_is_forgotten(void **state)
@@ -203,6 +212,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_proxy_header_may_come_in_pieces),
+        cmocka_unit_test(what_is_said_to_those_turned_away_ends_with_its_line),
         cmocka_unit_test(a_client_that_goes_in_the_turn_of_an_answer_is_forgotten),
         cmocka_unit_test(an_answer_for_a_connection_that_ends_in_this_turn_is_void),
         cmocka_unit_test(a_client_that_vanishes_during_the_commit_leaves_nothing_behind),

@@ -222,7 +222,7 @@ static void imap_conn_shutdown(struct edge_conn *conn, struct now now)
 
 const struct edge_protocol edge_protocol_imap = {
     .name = "imap",
-    .busy = {"* BYE Too many connections\r\n", 28},
+    .busy = STR("* BYE Too many connections\r\n"),
     .open = imap_open,
     .free = imap_free,
     .input = imap_conn_input,

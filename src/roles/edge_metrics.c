@@ -222,7 +222,7 @@ static void metrics_shutdown(struct edge_conn *conn, struct now now)
 
 const struct edge_protocol edge_protocol_metrics = {
     .name = "metrics",
-    .busy = {"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n", 57},
+    .busy = STR("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n\r\n"),
     .open = metrics_open,
     .free = metrics_close,
     .input = metrics_input,

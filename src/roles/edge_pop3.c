@@ -175,7 +175,7 @@ static void pop3_conn_shutdown(struct edge_conn *conn, struct now now)
 
 const struct edge_protocol edge_protocol_pop3 = {
     .name = "pop3",
-    .busy = {"-ERR [SYS/TEMP] Too many connections\r\n", 38},
+    .busy = STR("-ERR [SYS/TEMP] Too many connections\r\n"),
     .open = pop3_open,
     .free = pop3_free,
     .input = pop3_conn_input,

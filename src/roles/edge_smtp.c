@@ -251,7 +251,7 @@ static void smtp_shutdown(struct edge_conn *conn, struct now now)
 
 const struct edge_protocol edge_protocol_smtp = {
     .name = "smtp",
-    .busy = {"421 4.7.0 Too many connections, try again later\r\n", 49},
+    .busy = STR("421 4.7.0 Too many connections, try again later\r\n"),
     .open = smtp_open,
     .free = smtp_free,
     .input = smtp_input,
