@@ -231,7 +231,8 @@
 #define LIMIT_MAILBOX_DEPTH     16
 #define LIMIT_MAILBOX_NAME_SIZE 255
 
-/* Mailboxes of an account, and different keywords of a mailbox: NO [LIMIT]. */
+/* Mailboxes of an account, names it subscribes to, and different keywords of a mailbox: NO [LIMIT].
+ */
 #define LIMIT_MAILBOXES 10000
 #define LIMIT_KEYWORDS  1000
 

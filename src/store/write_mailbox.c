@@ -323,12 +323,31 @@ enum status_code mailbox_rename(struct writer *w, const struct mailbox_access *m
 /* ---- Small things
  * ----------------------------------------------------------------------------------- */
 
+/* What is subscribed already is no more for being subscribed again. */
+static enum status_code check_subscriptions(struct writer *w, uint64_t account, struct text path)
+{
+    int64_t others = 0;
+    struct query *q = db_query(w->db, "SELECT count(*) FROM subscription "
+                                      "WHERE account = $account AND path <> $path");
+    query_bind_int(q, "$account", (int64_t)account);
+    query_bind_words(q, "$path", text_peek(path));
+    if (query_next(q))
+        others = query_int(q, 0);
+    enum status_code status = query_end(q);
+    return status == STATUS_OK && others >= LIMIT_MAILBOXES ? STATUS_TOO_BIG : status;
+}
+
 enum status_code subscription_set(struct writer *w, uint64_t account, struct text path,
                                   bool subscribed)
 {
+    enum status_code status = STATUS_OK;
     /* What was subscribed may have been made before a rule for names; it can always be dropped. */
     if (subscribed && check_path(text_peek(path)) != STATUS_OK)
         return STATUS_INVALID;
+    if (subscribed)
+        status = check_subscriptions(w, account, path);
+    if (status != STATUS_OK)
+        return status;
     struct query *q = subscribed
                           ? db_query(w->db, "INSERT INTO subscription (account, path) "
                                             "VALUES ($account, $path) ON CONFLICT DO NOTHING")
