@@ -168,8 +168,8 @@ static void take_angle(struct address_list *list, struct places *at)
     while (ahead.len > 0 && is_space(ahead.ptr[0]))
         ahead = str_skip(ahead, 1);
     ptrdiff_t close = str_find_byte(ahead, '>');
-    ptrdiff_t colon = str_find_byte(ahead, ':');
-    if (str_starts(ahead, STR("@")) && colon > 0 && (close < 0 || colon < close)) {
+    struct str inside = str_sub(ahead, 0, close < 0 ? ahead.len : (size_t)close);
+    if (str_starts(inside, STR("@")) && str_find_byte(inside, ':') >= 0) {
         take_phrase(list, &p, ":>");
         squeeze(&list->words, p.start);
         at->route = p.start;

@@ -80,11 +80,38 @@ static void long_garbage_ends(void **state)
     address_list_release(&list);
 }
 
+static double cost_of_empty_addresses(size_t count)
+{
+    struct buf text;
+    struct address_list list;
+    struct address_item item;
+    double before = testing_cost();
+    buf_init(&text, 4 * count);
+    for (size_t i = 0; i < count; i++)
+        buf_append_str(&text, STR("<>,"));
+    address_list_init(&list, buf_str(&text));
+    while (address_list_next(&list, &item))
+        continue;
+    address_list_release(&list);
+    buf_release(&text);
+    return testing_cost() - before;
+}
+
+/* No address is looked for beyond its end. */
+static void a_long_list_costs_as_much_as_its_parts(void **state)
+{
+    (void)state;
+    double part = cost_of_empty_addresses(100000);
+    double whole = cost_of_empty_addresses(400000);
+    assert_true(whole < 8 * part + 0.1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_people_send_is_read),
         cmocka_unit_test(long_garbage_ends),
+        cmocka_unit_test(a_long_list_costs_as_much_as_its_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
