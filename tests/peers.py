@@ -89,14 +89,15 @@ def environment(folder):
 class Root:
     """A root of its own with some packages unpacked. Needs to be root, and an overlay mount."""
 
-    def __init__(self, *packages):
+    def __init__(self, *packages, bound=("dev", "proc")):
+        self.bound = bound
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-peer-"))
         self.path = self.folder / "root"
         for name in ("root", "upper", "work"):
             (self.folder / name).mkdir()
         options = f"lowerdir=/,upperdir={self.folder}/upper,workdir={self.folder}/work"
         subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, self.path], check=True)
-        for name in ("dev", "proc"):
+        for name in bound:
             subprocess.run(["mount", "--bind", f"/{name}", self.path / name], check=True)
         for package in packages:
             self.unpack(download(package))
@@ -133,7 +134,7 @@ class Root:
             self.write(target, pathlib.Path(source).read_text())
 
     def close(self):
-        for name in ("dev", "proc", ""):
+        for name in (*self.bound, ""):
             subprocess.run(["umount", "-l", self.path / name], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
 
