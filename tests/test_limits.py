@@ -409,7 +409,7 @@ def test_a_certificate_whose_key_is_not_there_yet_is_not_taken(serve):
     new_key = (server.config.parent / "key.pem").read_bytes()
     (server.config.parent / "key.pem").write_bytes(key)
     server.process.send_signal(signal.SIGHUP)
-    server.wait_for_event("certificate-unusable")
+    server.wait_for_event("reload-error")
     server.wait_for_event("not-reloaded")
     assert not server.events("reloaded")
     assert serial_of(server) == old
