@@ -350,6 +350,12 @@ def test_without_its_header_a_proxy_is_not_served(serve):
             client.reply()
 
 
+def test_a_proxy_that_sends_no_header_is_cut_off(serve):
+    server = serve("handshake-time 1s")
+    with wire.Smtp((postern.HOST, server.base + served.PROXIED)) as client:
+        assert client.is_closed()
+
+
 def test_from_elsewhere_a_proxy_header_is_no_header(serve):
     server = serve()
     with connect(server, before=proxy_header("192.0.2.7")) as client:

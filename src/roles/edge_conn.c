@@ -226,11 +226,15 @@ static void open_session(struct edge_conn *conn)
         edge_conn_abort(conn, "out of memory");
 }
 
+static int64_t handshake_deadline(const struct edge_conn *conn)
+{
+    return edge_conn_now(conn).mono_ms + (int64_t)conn->settings->config.limits.handshake_ms;
+}
+
 static void begin_handshake(struct edge_conn *conn)
 {
     conn->state = EDGE_CONN_HANDSHAKE;
-    conn->deadline_ms =
-        edge_conn_now(conn).mono_ms + (int64_t)conn->settings->config.limits.handshake_ms;
+    conn->deadline_ms = handshake_deadline(conn);
     conn->stuffed = false;
     if (!conn->settings->tls || !stream_start_tls(&conn->stream, conn->settings->tls))
         edge_conn_abort(conn, "no TLS");
@@ -459,7 +463,7 @@ void edge_conn_unhold(struct edge_conn *conn)
 void edge_conn_start_tls(struct edge_conn *conn)
 {
     conn->state = EDGE_CONN_STARTTLS;
-    conn->deadline_ms = edge_conn_now(conn).mono_ms + LIMIT_HANDSHAKE_MS;
+    conn->deadline_ms = handshake_deadline(conn);
 }
 
 void edge_conn_shutdown(struct edge_conn *conn)
@@ -560,7 +564,7 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
     if (networks_have(&l->proxy_from, conn->address.octets)) {
         conn->state = EDGE_CONN_PROXY;
         conn->proxy_size = PROXY2_HEAD_SIZE;
-        conn->deadline_ms = edge_conn_now(conn).mono_ms + LIMIT_HANDSHAKE_MS;
+        conn->deadline_ms = handshake_deadline(conn);
     } else {
         begin(conn);
     }
