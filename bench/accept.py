@@ -43,7 +43,7 @@ class PosternServer:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-bench-"))
         self.folder.chmod(0o755)
         base = peers.free_port_base()
-        self.port, self.metrics_port = base + 25, base + 9100
+        self.port, self.metrics_port = base + 25, base + 100
         self.log = open(self.folder / "log", "wb")
         self.process = subprocess.Popen(
             [POSTERN, "demo", str(self.folder / "demo"), "--base", str(base),

@@ -36,10 +36,10 @@ def free_port():
 
 
 def free_port_base():
-    """A base such that base + 24, 25, 110, 143, 465, 587, 993, 995 and 9100 are free."""
+    """A base such that base + 24, 25, 110, 143, 465, 587, 993, 995 and 100 are free."""
     for base in range(12000, 23000, 100):
         try:
-            for offset in (24, 25, 110, 143, 465, 587, 993, 995, 9100):
+            for offset in (24, 25, 110, 143, 465, 587, 993, 995, 100):
                 with socket.socket() as s:
                     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     s.bind(("127.0.0.1", base + offset))

@@ -28,7 +28,7 @@ HOST = "127.0.0.1"
 DOMAIN = "demo.test"
 USERS = {"alice": "wonderland", "bob": "builder"}
 PORTS = {"lmtp": 24, "smtp": 25, "pop3": 110, "imap": 143, "submissions": 465, "submission": 587,
-         "imaps": 993, "pop3s": 995, "metrics": 9100}
+         "imaps": 993, "pop3s": 995, "metrics": 100}
 START_S = 30
 STOP_S = 20
 

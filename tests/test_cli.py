@@ -193,7 +193,7 @@ def test_trace(cli):
     [], ["frobnicate"], ["domain"], ["domain", "frobnicate"], ["domain", "add"],
     ["domain", "add", "a.test", "b.test"], ["domain", "list", "--frobnicate"],
     ["account", "quota", "a@b.test"], ["account", "add", "a@b.test", "--quota"],
-    ["version", "--json=yes"], ["demo", "x", "--base", "99999"], ["demo", "x", "--user", "alice"],
+    ["version", "--json=yes"], ["demo", "x", "--base", "64541"], ["demo", "x", "--user", "alice"],
     ["password", "remove", "a@b.test"],
 ], ids=" ".join)
 def test_wrong_usage(words):

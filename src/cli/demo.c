@@ -14,7 +14,11 @@
 #include "mail/address.h"
 #include "roles/warden.h"
 
-enum { PATH_SIZE = 1024, USERS_MAX = 32, BASE_DEFAULT = 2000, CONFIG_SIZE_MAX = 65536 };
+enum { PATH_SIZE = 1024, USERS_MAX = 32, CONFIG_SIZE_MAX = 65536 };
+
+/* There is no well-known port for metrics; one among the others lets two demos stand side by side,
+ * a thousand apart, and PORT be as high as those others let it. */
+enum { METRICS_PORT = 100, PORT_MAX = 995, BASE_DEFAULT = 2000, BASE_MAX = UINT16_MAX - PORT_MAX };
 
 const struct cli_option demo_options[] = {
     {"--base", "PORT", "ports are PORT plus the well-known number (default 2000)"},
@@ -37,7 +41,7 @@ static const struct {
     {"imaps", "imaps", 993, false},
     {"pop3", "pop3", 110, true},
     {"pop3s", "pop3s", 995, false},
-    {"metrics", "metrics", 9100, false},
+    {"metrics", "metrics", METRICS_PORT, false},
 };
 enum { LISTENERS = sizeof(listeners) / sizeof(listeners[0]) };
 
@@ -106,8 +110,8 @@ static enum cli_exit read_options(struct demo *demo)
     struct cli *cli = demo->cli;
     const char *base = cli_option(cli, "--base"), *domain = cli_option(cli, "--domain");
     demo->base = BASE_DEFAULT;
-    if (base && !str_to_u64(str_from_c(base), UINT16_MAX - 9100, &demo->base))
-        return cli_usage(cli, "--base is a number from 0 to %d", UINT16_MAX - 9100);
+    if (base && !str_to_u64(str_from_c(base), BASE_MAX, &demo->base))
+        return cli_usage(cli, "--base is a number from 0 to %d", BASE_MAX);
     enum cli_exit code = cli_domain_name(cli, domain ? domain : "demo.test", &demo->domain);
     return code == CLI_OK ? read_users(demo) : code;
 }
