@@ -2,11 +2,14 @@
 
 import email
 import email.policy
+import os
+import signal
 
 import pytest
 
 import mail
 import peer
+import processes
 import relay
 
 PLAIN = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES")
@@ -78,6 +81,34 @@ def test_success_is_told_where_the_next_server_will_not(lab):
         fields = lab.wait_for_report(sent).recipient(f"bob@{domain}")
         assert fields["Action"] == "relayed"
         assert "NOTIFY" not in host.messages[0].rcpt_lines[0]
+
+
+def test_a_delivery_does_not_wait_for_its_report(lab):
+    """Nobody can say where the report goes (the mailroom is stopped), and the courier is killed: the
+    message is not sent again, and the report comes when it can."""
+    with lab.peer(extensions=PLAIN) as host:
+        domain = lab.domain(host)
+        mailroom = processes.roles(lab.server)["mailroom"]
+        relayed = lambda: [step for step, _ in lab.trace(sent)].count("relayed")
+        with relay.wire.Smtp(lab.server.address("smtp")) as client:
+            client.greet()
+            octets, message_id = relay.wire.message(b"Once.\r\n")
+            sent = relay.Sent(octets, message_id, [f"bob@{domain}"], relay.SENDER)
+            client.command(f"MAIL FROM:<{relay.SENDER}>")
+            client.command(f"RCPT TO:<bob@{domain}> NOTIFY=SUCCESS")
+            client.command("DATA")
+            os.kill(mailroom, signal.SIGSTOP)
+            try:
+                client.send(relay.wire.stuffed(octets))
+                assert client.reply().startswith("250")
+                mail.wait_until(relayed)
+                courier = processes.roles(lab.server)["courier"]
+                os.kill(courier, signal.SIGKILL)
+                processes.wait_for_role(lab.server, "courier", other_than=courier)
+            finally:
+                os.kill(mailroom, signal.SIGCONT)
+        assert lab.wait_for_report(sent).recipient(f"bob@{domain}")["Action"] == "relayed"
+        assert len(host.messages) == 1 and relayed() == 1
 
 
 def test_dsn_is_handed_on(lab):

@@ -60,7 +60,7 @@ struct looking {
 static const char *state_of(const struct queue_row *row)
 {
     static const char *const reports[] = {
-        [1] = "report", [2] = "expired", [3] = "bouncing", [4] = "notice"};
+        [1] = "report", [2] = "expired", [3] = "bouncing", [4] = "notice", [5] = "report"};
     if (row->held)
         return "held";
     if (row->task >= 1 && row->task < sizeof(reports) / sizeof(reports[0]))

@@ -58,7 +58,9 @@ enum {
     OUTCOME_LATER = 2,
     OUTCOME_GIVEN_BACK = 3,
     OUTCOME_MOVED = 4,
-    OUTCOME_NOTICED = 5
+    OUTCOME_NOTICED = 5,
+    OUTCOME_HANDED_DELIVERED = 6, /* OUTCOME_DELIVERED, and its sender is to be told */
+    OUTCOME_HANDED_RELAYED = 7
 };
 
 /*

@@ -60,8 +60,7 @@ void courier_notice_put_off(struct courier_job *job)
     for (size_t i = 0; i < job->job.recipients_count; i++) {
         struct courier_report_result result = result_of(job, i);
         struct ipc_outcome *o = &job->ends[i].outcome;
-        bool delivered = o->outcome == OUTCOME_DELIVERED && job->job.recipients[i].task == 0;
-        if (courier_report_due(&job->job, &result) == REPORT_NOT_DUE || delivered)
+        if (courier_report_due(&job->job, &result) == REPORT_NOT_DUE)
             continue;
         o->outcome = OUTCOME_LATER;
         o->retry_ms = LATER_MS;
@@ -186,8 +185,23 @@ static bool is_any_due(const struct courier_job *job)
     return false;
 }
 
+/* What was handed over is told to the vault first: it comes back when its report is to be made. */
+static void hand_over(struct courier_job *job)
+{
+    for (size_t i = 0; i < job->job.recipients_count; i++) {
+        struct courier_report_result result = result_of(job, i);
+        enum courier_report_due due = courier_report_due(&job->job, &result);
+        struct ipc_outcome *o = &job->ends[i].outcome;
+        if (o->outcome == OUTCOME_DELIVERED && job->job.recipients[i].task == 0 &&
+            due != REPORT_NOT_DUE)
+            o->outcome =
+                due == REPORT_DELIVERED ? OUTCOME_HANDED_DELIVERED : OUTCOME_HANDED_RELAYED;
+    }
+}
+
 struct courier_job *courier_notice_split(struct courier_job *job)
 {
+    hand_over(job);
     bool *silent = arena_alloc_array(&job->arena, job->job.recipients_count, sizeof *silent);
     for (size_t i = 0; silent && i < job->job.recipients_count; i++) {
         struct courier_report_result result = result_of(job, i);

@@ -10,19 +10,16 @@
 struct courier_notice;
 
 /*
- * Those of whom nobody is to be told, as a job of their own: a message that was delivered is not
- * kept from the vault by somebody else's report, for a courier that ends meanwhile would deliver it
- * again. NULL: none, or all, or there is no memory.
+ * Those of whom nobody is to be told now, as a job of their own: a message that was delivered is
+ * not kept from the vault by a report, for a courier that ends meanwhile would deliver it again;
+ * its own report is made when it comes back as a task. NULL: none, or all, or there is no memory.
  */
 struct courier_job *courier_notice_split(struct courier_job *job);
 
 /* True where somebody is to be told: the job then comes to courier_queue_job_done later. */
 bool courier_notice_take(struct courier *c, struct courier_job *job);
 
-/*
- * No report can be made now. What failed is tried again, in due time; what was delivered cannot be
- * delivered again for it.
- */
+/* No report can be made now: later, in due time. */
 void courier_notice_put_off(struct courier_job *job);
 
 /* A mailroom came: those that wait for one ask it. */

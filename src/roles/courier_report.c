@@ -13,7 +13,7 @@
 #include "store/ingest.h"
 
 /* The numbers of ipc.table. */
-enum { TASK_DELIVER, TASK_DELIVERED, TASK_EXPIRED, TASK_BOUNCE, TASK_LATE };
+enum { TASK_DELIVER, TASK_DELIVERED, TASK_EXPIRED, TASK_BOUNCE, TASK_LATE, TASK_RELAYED };
 enum { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_LATER, OUTCOME_BACK, OUTCOME_MOVED, OUTCOME_NOTICED };
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
 enum { RET_FULL = 1, BODY_8BITMIME = 1, BODY_BINARYMIME = 2, BY_NOTIFY = 2 };
@@ -67,6 +67,8 @@ static enum courier_report_due due_for_success(const struct ipc_job *job,
     bool asked = (result->recipient->notify & NOTIFY_SUCCESS) != 0;
     if (result->recipient->task == TASK_DELIVERED)
         return asked ? REPORT_DELIVERED : REPORT_NOT_DUE;
+    if (result->recipient->task == TASK_RELAYED) /* asked for, or with a trace */
+        return REPORT_RELAYED;
     if (result->recipient->task != TASK_DELIVER)
         return REPORT_NOT_DUE;
     if (asked && !result->next_tells)
@@ -115,9 +117,11 @@ void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc
                                 .remote = recipient->last_remote};
     if (recipient->task == TASK_DELIVERED) {
         ret->outcome = OUTCOME_DONE;
-        ret->status = STR("2.1.5");
-        ret->words = text_from(STR("it is in the mailbox"));
-        ret->remote = text_from(STR(""));
+        ret->status = status_of_class(recipient->last_status, '2', STR("2.1.5"));
+        ret->words = or_else(ret->words, STR("it is in the mailbox"));
+    } else if (recipient->task == TASK_RELAYED) {
+        ret->outcome = OUTCOME_DONE;
+        ret->status = status_of_class(recipient->last_status, '2', STR("2.0.0"));
     } else if (recipient->task == TASK_EXPIRED) {
         ret->status = STR("5.4.7"); /* RFC 3463 §3.5: delivery time expired */
         ret->words = or_else(ret->words, STR("it could not be delivered in all the time it had"));
@@ -138,7 +142,7 @@ void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc
 static bool looks_like_reply(struct text words)
 {
     struct str s = text_peek(words);
-    return s.len > 3 && (s.ptr[0] == '4' || s.ptr[0] == '5') && ascii_is_digit(s.ptr[1]) &&
+    return s.len > 3 && s.ptr[0] >= '2' && s.ptr[0] <= '5' && ascii_is_digit(s.ptr[1]) &&
            ascii_is_digit(s.ptr[2]) && (s.ptr[3] == ' ' || s.ptr[3] == '-');
 }
 

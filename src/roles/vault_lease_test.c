@@ -255,6 +255,31 @@ static void a_delay_notice_is_due_where_it_was_asked_for_and_once(void **state)
     assert_int_equal(out.jobs[0].recipients[0].task, 0);
 }
 
+/* What was handed over ends before anybody is told of it, whatever else an operator wants. */
+static void a_delivery_whose_report_is_due_is_over_at_once(void **state)
+{
+    struct queue_world *w = *state;
+    struct queue_letter letter = {.to = {"carol@example.org"}, .notify = 2};
+    assert_int_equal(queue_send(w, &letter), STATUS_OK);
+    struct ipc_lease_out out = queue_lease(w, 1, 0, 10);
+    uint64_t row = out.jobs[0].recipients[0].id;
+    queue_outcome(w, row, 7, 0);
+    for (int i = 0; i < 2; i++) {
+        out = queue_lease(w, 0, 0, 0);
+        assert_int_equal(out.jobs_count, 1);
+        assert_int_equal(out.jobs[0].destination, 0);
+        assert_int_equal(out.jobs[0].recipients[0].id, row);
+        assert_int_equal(out.jobs[0].recipients[0].task, 5);
+        /* Said again, for the answer was lost: it is known. */
+        if (i == 0)
+            queue_outcome(w, row, 7, 0);
+    }
+    queue_outcome(w, row, 0, 0);
+    assert_int_equal(ROWS(w, "queue"), 0);
+    assert_int_equal(ROWS(w, "trace WHERE step = 'relayed'"), 1);
+    assert_int_equal(ROWS(w, "trace WHERE step = 'reported'"), 1);
+}
+
 static void success_is_told_for_a_mailbox_where_it_was_asked_for(void **state)
 {
     struct queue_world *w = *state;
@@ -518,6 +543,7 @@ int main(void)
         WITH_WORLD(the_leases_of_a_courier_that_went_are_void),
         WITH_WORLD(what_is_too_old_is_leased_to_be_bounced),
         WITH_WORLD(a_delay_notice_is_due_where_it_was_asked_for_and_once),
+        WITH_WORLD(a_delivery_whose_report_is_due_is_over_at_once),
         WITH_WORLD(success_is_told_for_a_mailbox_where_it_was_asked_for),
         WITH_WORLD(users_of_this_machine_are_counted_apart_from_accounts),
         WITH_WORLD(mail_over_the_daily_limit_is_held_with_words_and_can_be_released),

@@ -13,10 +13,13 @@ enum {
     OUTCOME_UNTRIED,
     OUTCOME_MOVED,
     OUTCOME_NOTICED,
+    OUTCOME_HANDED_DELIVERED,
+    OUTCOME_HANDED_RELAYED,
 
     TASK_DELIVER = 0,
     TASK_SUCCESS = 1,
     TASK_EXPIRED = 2,
+    TASK_RELAYED = 5,
 
     ARRIVAL_FAILED = 1,
     WORDS_SIZE = 4096,
@@ -94,12 +97,12 @@ static enum status_code end_row(struct settling *s, struct str step)
 
 static enum status_code done(struct settling *s)
 {
+    if (s->lease->task == TASK_SUCCESS || s->lease->task == TASK_RELAYED)
+        return end_row(s, STR("reported"));
     if (s->lease->task == TASK_DELIVER || !str_empty(text_peek(s->outcome->remote))) {
         s->b->numbers.relayed++;
         return end_row(s, STR("relayed"));
     }
-    if (s->lease->task == TASK_SUCCESS)
-        return end_row(s, STR("reported"));
     s->b->numbers.bounced++;
     return end_row(s, s->lease->task == TASK_EXPIRED ? STR("expired") : STR("bounced"));
 }
@@ -133,6 +136,28 @@ static enum status_code defer(struct settling *s)
     if (status == STATUS_OK)
         status = trace(s, STR("deferred"));
     return status == STATUS_OK ? wait_again(s, due_ms, s->lease->attention_ms) : status;
+}
+
+/*
+ * The next server has it: that is durable before anybody is told, since the report may take its
+ * time. What is said again after its answer was lost changes nothing.
+ */
+static enum status_code hand_over(struct settling *s, uint8_t task)
+{
+    const struct ipc_outcome *o = s->outcome;
+    struct attempt attempt = {.at_wall_ms = s->at_ms,
+                              .status = str_sub(o->status, 0, 16),
+                              .words = clip(o->words),
+                              .remote = clip(o->remote)};
+    int64_t now_ms = s->b->queue.clock_ms;
+    bool changed = false;
+    enum status_code status =
+        waiting_handed(&s->b->writer, s->lease->id, task, now_ms, &attempt, &changed);
+    vault_attention_waits(s->b, now_ms, s->lease->id);
+    if (status != STATUS_OK || !changed)
+        return status;
+    s->b->numbers.relayed++;
+    return trace(s, STR("relayed"));
 }
 
 /* A report that could not be made now; the row itself has not been tried. */
@@ -184,6 +209,10 @@ static enum status_code settle(struct settling *s)
         return move(s);
     case OUTCOME_NOTICED:
         return notice(s);
+    case OUTCOME_HANDED_DELIVERED:
+        return hand_over(s, TASK_SUCCESS);
+    case OUTCOME_HANDED_RELAYED:
+        return hand_over(s, TASK_RELAYED);
     default:
         return wait_again(s, s->lease->due_ms, s->lease->attention_ms);
     }

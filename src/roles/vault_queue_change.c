@@ -3,7 +3,13 @@
 
 /* What operators do with the queue, in slices, and the policies that couriers keep here. */
 
-enum { ROWS_BUDGET = 32 * 1024 * 1024, STS_ID_SIZE_MAX = 64, STS_POLICY_SIZE_MAX = 65536 };
+enum {
+    ROWS_BUDGET = 32 * 1024 * 1024,
+    STS_ID_SIZE_MAX = 64,
+    STS_POLICY_SIZE_MAX = 65536,
+    TASK_SUCCESS = 1,
+    TASK_RELAYED = 5
+};
 
 enum {
     QUEUE_HOLD,
@@ -91,10 +97,18 @@ static enum status_code retry(struct changing *c, const struct queue_row *row, s
     return status == STATUS_OK ? hurry(c, row, row->lane) : status;
 }
 
+/* Only its report waits. */
+static bool is_delivered(const struct queue_row *row)
+{
+    return row->task == TASK_SUCCESS || row->task == TASK_RELAYED;
+}
+
 static enum status_code bounce(struct changing *c, const struct queue_row *row, struct lease *l)
 {
     int64_t now_ms = c->b->queue.clock_ms;
     struct text words = text_from(str_sub(text_peek(c->in->words), 0, LIMIT_QUEUE_WORDS_SIZE));
+    if (is_delivered(row))
+        return STATUS_OK;
     if (l)
         l->attention_ms = now_ms;
     enum status_code status = waiting_bounce(&c->b->writer, row->id, row->held, now_ms, words);
@@ -123,7 +137,7 @@ static enum status_code reroute(struct changing *c, const struct queue_row *row,
     int64_t now_ms = c->b->queue.clock_ms;
     if (c->destination == 0)
         return retry(c, row, l);
-    if (row->destination == c->destination || row->task == 1)
+    if (row->destination == c->destination || is_delivered(row))
         return STATUS_OK;
     if (l) {
         l->destination = c->destination;

@@ -84,6 +84,14 @@ MUST_USE enum status_code waiting_defer(struct writer *w, uint64_t id, int64_t d
                                         int64_t attention_ms, bool noticed,
                                         const struct attempt *attempt);
 
+/*
+ * It has been handed over: from now on only a report is to be made of it (task). False: so it was
+ * already.
+ */
+MUST_USE enum status_code waiting_handed(struct writer *w, uint64_t id, uint8_t task,
+                                         int64_t attention_ms, const struct attempt *attempt,
+                                         bool *ret_changed);
+
 /* A report could not be made now. */
 MUST_USE enum status_code waiting_postpone(struct writer *w, uint64_t id, int64_t attention_ms);
 

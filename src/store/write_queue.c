@@ -138,6 +138,26 @@ enum status_code waiting_defer(struct writer *w, uint64_t id, int64_t due_ms, in
     return query_run(q);
 }
 
+enum status_code waiting_handed(struct writer *w, uint64_t id, uint8_t task, int64_t attention_ms,
+                                const struct attempt *attempt, bool *ret_changed)
+{
+    struct query *q = db_query(
+        w->db, "UPDATE queue SET task = $task, destination = 0, due_ms = $attention_ms, "
+               "attention_ms = $attention_ms, attempts = attempts + 1, last_ms = $last_ms, "
+               "last_status = $status, last_words = $words, last_remote = $remote "
+               "WHERE id = $id AND task NOT IN (1, 5)");
+    query_bind_int(q, "$id", (int64_t)id);
+    query_bind_int(q, "$task", task);
+    query_bind_int(q, "$attention_ms", attention_ms);
+    query_bind_int(q, "$last_ms", attempt->at_wall_ms);
+    query_bind_words(q, "$status", attempt->status);
+    text_to_sql(q, "$words", attempt->words);
+    text_to_sql(q, "$remote", attempt->remote);
+    enum status_code status = query_run(q);
+    *ret_changed = status == STATUS_OK && db_changes(w->db) > 0;
+    return status;
+}
+
 enum status_code waiting_postpone(struct writer *w, uint64_t id, int64_t attention_ms)
 {
     struct query *q =
