@@ -4,12 +4,15 @@ servers that would like to write into them. What is told when is in test_relay_r
 
 import email
 import email.policy
+import re
+import urllib.request
 
 import pytest
 
 import mail
 import postern
 import relay
+import served
 
 PLAIN = ("PIPELINING", "SIZE 52428800", "ENHANCEDSTATUSCODES")
 HOSTILE = (b"550-5.1.1 one\x01\x1b[2J\r\n550-5.1.1 \xff\xfe\xc3\x28\r\n550-5.1.1 --=_\r\n"
@@ -130,6 +133,11 @@ def test_nobody_is_told_where_the_sender_is_not_known_here(lab):
         lab.wait_gone(sent)
         assert "bounce-dropped" in str(lab.trace(sent))
         assert not lab.reports(sent)
+        warned = lab.server.wait_for_event("sender-not-told")[-1]
+        assert warned["level"] == "warn" and warned["sender"] == sent.sender
+        with urllib.request.urlopen(
+                f"http://{postern.HOST}:{lab.server.base + served.METRICS}/metrics") as page:
+            assert re.search(rb"^postern_courier_reports_dropped_total [1-9]", page.read(), re.M)
 
 
 def test_other_letters_have_types_of_their_own(lab):

@@ -56,6 +56,10 @@ static void make_counts(struct courier *c)
         .refused = recipients(c, "failed"),
         .given_back = recipients(c, "given back"),
         .reports = counter(c, "postern_courier_reports", "Reports made for senders."),
+        .reports_dropped = counter(c, "postern_courier_reports_dropped",
+                                   "Reports of which no sender could be told."),
+        .reports_put_off = counter(c, "postern_courier_reports_put_off",
+                                   "Reports that could not be made, to be tried again."),
         .maybe_repeated =
             counter(c, "postern_courier_maybe_repeated",
                     "Recipients to whom all was said and no reply came: tried again, perhaps "

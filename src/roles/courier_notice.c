@@ -70,8 +70,22 @@ void courier_notice_put_off(struct courier_job *job)
     job->report = NULL;
 }
 
+/* For the operator: nobody else will hear of it, or not yet. */
+static void warn(const struct courier_notice *n, const char *event, struct str why)
+{
+    struct log_line line;
+    struct courier *c = n->courier;
+    log_begin(&line, role_log(c->role), courier_now(c), LOG_WARN, event);
+    log_str(&line, "id", n->job->job.trace_id);
+    log_text(&line, "sender", n->job->job.sender);
+    log_str(&line, "why", why);
+    log_end(&line);
+}
+
 static void give_up(struct courier_notice *n)
 {
+    metric_add(n->courier->counts.reports_put_off, 1);
+    warn(n, "report-put-off", STR("it cannot be made at the moment"));
     courier_report_free(n->report);
     n->report = NULL;
     courier_notice_put_off(n->job);
@@ -82,6 +96,8 @@ static void dropped(struct courier_notice *n)
 {
     struct courier_job *job = n->job;
     struct str more = courier_report_drop_words(n->report);
+    metric_add(n->courier->counts.reports_dropped, 1);
+    warn(n, "sender-not-told", str_trim(more));
     for (size_t i = 0; i < job->job.recipients_count; i++) {
         struct courier_report_result result = result_of(job, i);
         struct ipc_outcome *o = &job->ends[i].outcome;

@@ -14,6 +14,7 @@ enum {
     JOBS_MAX = 16384,
     ATTENTION_MAX = 100, /* jobs of a reply that need attention: they have no destination's turn */
     TASK_EXPIRED = 2,
+    BY_RETURN = 1,
     TASK_LATE = 4,
 };
 
@@ -208,7 +209,9 @@ static uint8_t task_of(const struct queue_found *f, int64_t clock_ms, bool atten
 {
     if (f->row.task != 0)
         return f->row.task;
-    if (clock_ms >= f->message.expires_ms)
+    /* Where its turn comes before its end is noticed (an operator released it) it is tried once
+     * more, and comes back if that fails; but never what was to be there in time (RFC 2852). */
+    if (clock_ms >= f->message.expires_ms && (attention || f->message.by_mode == BY_RETURN))
         return TASK_EXPIRED;
     return attention ? TASK_LATE : 0;
 }

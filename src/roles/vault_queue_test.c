@@ -176,6 +176,22 @@ static struct ipc_queue_change_out change(struct queue_world *w, struct ipc_queu
     return queue_commit(w).queue_change;
 }
 
+static void what_is_released_is_tried_even_when_its_time_is_over(void **state)
+{
+    struct queue_world *w = *state;
+    struct queue_letter letter = {.to = {"carol@example.org"}};
+    assert_int_equal(queue_send(w, &letter), STATUS_OK);
+    struct ipc_selection all = {0};
+    change(w, (struct ipc_queue_change_in){.selection = all});
+    queue_pass(w, 30LL * 24 * HOUR);
+    assert_int_equal(queue_lease(w, 10, 10, 10).jobs_count, 0);
+    change(w, (struct ipc_queue_change_in){.selection = all, .action = 1});
+    struct ipc_lease_out out = queue_lease(w, 10, 10, 10);
+    assert_int_equal(out.jobs_count, 1);
+    assert_int_equal(out.jobs[0].recipients[0].task, 0);
+    assert_true(out.jobs[0].recipients[0].remaining_ms < 0);
+}
+
 static void operators_hold_release_bounce_remove_and_reroute(void **state)
 {
     struct queue_world *w = *state;
@@ -396,6 +412,7 @@ int main(void)
         WITH_WORLD(a_report_behind_one_that_was_told_before_is_taken),
         WITH_WORLD(a_report_that_is_known_leads_past_no_other),
         WITH_WORLD(a_row_moves_though_the_first_try_was_undone),
+        WITH_WORLD(what_is_released_is_tried_even_when_its_time_is_over),
         WITH_WORLD(operators_hold_release_bounce_remove_and_reroute),
         WITH_WORLD(an_outcome_after_an_operator_told_to_bounce_does_not_undo_that),
         WITH_WORLD(an_operator_s_change_of_many_rows_stops_when_its_time_is_up),

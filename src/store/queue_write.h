@@ -101,7 +101,10 @@ MUST_USE enum status_code waiting_noticed(struct writer *w, uint64_t id, int64_t
 MUST_USE enum status_code waiting_move(struct writer *w, uint64_t id, uint64_t destination,
                                        int64_t due_ms);
 
-/* The operator's; held: as it was before. */
+/*
+ * The operator's; held: as it was before. What is released is tried before its sender is told that
+ * its time is over: for an hour it needs no attention.
+ */
 MUST_USE enum status_code waiting_hold(struct writer *w, uint64_t id);
 MUST_USE enum status_code waiting_release(struct writer *w, uint64_t id, bool held, int64_t due_ms);
 MUST_USE enum status_code waiting_bounce(struct writer *w, uint64_t id, bool held,

@@ -198,9 +198,14 @@ enum status_code waiting_hold(struct writer *w, uint64_t id)
 
 enum status_code waiting_release(struct writer *w, uint64_t id, bool held, int64_t due_ms)
 {
-    struct query *q = db_query(w->db, "UPDATE queue SET held = 0, due_ms = $due_ms WHERE id = $id");
+    enum { CHANCE_MS = 60 * 60 * 1000 };
+    struct query *q = db_query(
+        w->db, "UPDATE queue SET held = 0, due_ms = $due_ms, attention_ms = CASE WHEN held "
+               "AND task = 0 THEN max(attention_ms, $chance_ms) ELSE attention_ms END "
+               "WHERE id = $id");
     query_bind_int(q, "$id", (int64_t)id);
     query_bind_int(q, "$due_ms", due_ms);
+    query_bind_int(q, "$chance_ms", due_ms + CHANCE_MS);
     w->held -= held;
     return query_run(q);
 }
