@@ -66,7 +66,7 @@ class Session:
         self.socket = conn
         self.number = number
         self.unread = b""
-        self.is_tls = False
+        self.is_tls = self.is_resumed = False
         self.login = None
         self.greeted = None
         self.commands = []
@@ -197,6 +197,7 @@ class Session:
             self.peer.changed_now()
             return False
         self.is_tls, self.unread = True, b""
+        self.is_resumed = self.socket.session_reused
         return True
 
     def on_auth(self, argument):

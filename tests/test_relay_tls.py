@@ -4,6 +4,7 @@ signed, policies come from nginx over HTTPS."""
 
 import datetime
 import json
+import ssl
 
 import pytest
 
@@ -89,6 +90,39 @@ def test_broken_tls_does_not_stop_the_mail(lab):
                   script={"handshake": b"nonsense instead of a handshake\r\n"}) as host:
         lab.wait_gone(lab.send(f"bob@{lab.domain(host)}"))
         assert not host.messages[0].is_tls
+
+
+# ---- Sessions that are resumed -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_session_is_resumed_at_the_same_server_for_the_same_domain(version):
+    with relay.Lab(outbound={"messages-per-connection": 1}) as lab:
+        context = authority.server_context(lab.authority.self_made("whoever.test"))
+        context.maximum_version = version
+        with lab.peer(tls=context) as host:
+            one, other = lab.domain(host), lab.domain(host)
+            for domain in (one, one, one, other):
+                lab.wait_gone(lab.send(f"bob@{domain}"))
+            assert [m.session.is_resumed for m in host.messages] == [False, True, True, False]
+            assert all(m.is_tls for m in host.messages)
+
+
+def test_a_session_that_cannot_be_resumed_costs_no_security():
+    """Whoever breaks the resumption gets a whole handshake, not a message in clear."""
+    with relay.Lab(outbound={"messages-per-connection": 1}) as lab:
+        certificate = lab.authority.self_made("whoever.test")
+        with tls_peer(lab, certificate) as host:
+            domain = lab.domain(host)
+            lab.wait_gone(lab.send(f"bob@{domain}"))
+
+        def drop_hello(session, _):
+            session.receive()
+            return peer.DROP
+        with tls_peer(lab, certificate, host=host.host,
+                      script=lambda session: {} if session.number else {"handshake": drop_hello}) as again:
+            lab.wait_gone(lab.send(f"bob@{domain}"))
+            assert again.messages[0].is_tls and not again.messages[0].session.is_resumed
 
 
 # ---- A policy of one's own ---------------------------------------------------------------------------

@@ -144,6 +144,9 @@
 #define LIMIT_COURIER_JOBS      4000
 #define LIMIT_COURIER_JOBS_SIZE (64L * 1024 * 1024)
 
+/* Sessions of TLS that a courier may resume: some MiB at the most; the oldest make room. */
+#define LIMIT_TLS_SESSIONS 256
+
 /* How long a server that offered CHUNKING and did not know BDAT gets its mail by DATA. */
 #define LIMIT_BDAT_UNKNOWN_MS (60 * 60 * 1000)
 

@@ -10,6 +10,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/bug.h"
+#include "io/tls_session.h"
 
 enum { DANE_TA = 2, DANE_EE = 3, SELECTORS = 2, NAME_SIZE = 256 };
 
@@ -24,6 +25,7 @@ enum { DANE_TA = 2, DANE_EE = 3, SELECTORS = 2, NAME_SIZE = 256 };
 /* One context looks at nothing, which saves building a chain that nobody asks for. */
 struct tls_client {
     SSL_CTX *unchecked, *pkix, *dane;
+    struct tls_sessions *sessions;
 };
 
 static int accept_anybody(X509_STORE_CTX *store, void *context)
@@ -46,12 +48,12 @@ static SSL_CTX *make_context(void)
     if (!ctx)
         return NULL;
     SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
+    SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                  SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                               SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_read_ahead(ctx, 1);
-    SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+    tls_sessions_watch(ctx);
     if (tls_client_bound(ctx))
         return ctx;
     SSL_CTX_free(ctx);
@@ -66,7 +68,9 @@ struct tls_client *tls_client_new(void)
     t->unchecked = make_context();
     t->pkix = make_context();
     t->dane = make_context();
-    if (!t->unchecked || !t->pkix || !t->dane || SSL_CTX_dane_enable(t->dane) != 1) {
+    t->sessions = tls_sessions_new();
+    if (!t->unchecked || !t->pkix || !t->dane || !t->sessions ||
+        SSL_CTX_dane_enable(t->dane) != 1) {
         ERR_clear_error();
         tls_client_free(t);
         return NULL;
@@ -82,6 +86,7 @@ void tls_client_free(struct tls_client *t)
     SSL_CTX_free(t->unchecked);
     SSL_CTX_free(t->pkix);
     SSL_CTX_free(t->dane);
+    tls_sessions_drop(t->sessions);
     free(t);
 }
 
@@ -187,7 +192,7 @@ SSL *tls_connect(struct tls_client *t, const struct tls_demand *demand, int fd)
     SSL_CTX *contexts[] = {
         [TLS_CHECK_NOTHING] = t->unchecked, [TLS_CHECK_PKIX] = t->pkix, [TLS_CHECK_DANE] = t->dane};
     SSL *ssl = SSL_new(contexts[demand->check]);
-    if (ssl && apply(ssl, demand, fd))
+    if (ssl && apply(ssl, demand, fd) && tls_sessions_offer(t->sessions, ssl, demand))
         return ssl;
     SSL_free(ssl);
     ERR_clear_error();
@@ -228,12 +233,16 @@ struct tls_verdict tls_client_verdict(const SSL *ssl)
 {
     long error = SSL_get_verify_result(ssl);
     if (was_checked(ssl) && error != X509_V_OK)
-        return (struct tls_verdict){.result = result_type(error),
+        return (struct tls_verdict){.resumed = SSL_session_reused(ssl) == 1,
+                                    .result = result_type(error),
                                     .words = X509_verify_cert_error_string(error)};
     if (!SSL_is_init_finished(ssl))
         return (struct tls_verdict){.result = "validation-failure",
                                     .words = "the TLS handshake failed"};
-    return (struct tls_verdict){.authenticated = was_checked(ssl), .result = "", .words = ""};
+    return (struct tls_verdict){.authenticated = was_checked(ssl),
+                                .resumed = SSL_session_reused(ssl) == 1,
+                                .result = "",
+                                .words = ""};
 }
 
 size_t tls_client_end_point_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_MAX])

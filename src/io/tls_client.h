@@ -57,6 +57,11 @@ struct tls_demand {
     size_t name_count;
     const struct tls_tlsa *records;
     size_t record_count;
+    /*
+     * Whom the connection is for: a later one with the same words and the same demand may resume
+     * its session (io/tls_session.h). Empty: none may.
+     */
+    struct str resume;
 };
 
 /*
@@ -78,11 +83,18 @@ SSL *tls_connect(struct tls_client *t, const struct tls_demand *demand, int fd);
  */
 struct tls_verdict {
     bool authenticated;
+    bool resumed; /* an earlier session, and its proof of who it is */
     const char *result;
     const char *words;
 };
 
 struct tls_verdict tls_client_verdict(const SSL *ssl);
+
+/*
+ * After a handshake that failed: true where a session had been offered, which may have been why.
+ * None of that kind is offered again; the caller may try once more.
+ */
+bool tls_client_forget_sessions(SSL *ssl);
 
 /* RFC 5929 §4: the hash of the server's certificate. Returns the length, 0 where there is none. */
 size_t tls_client_end_point_binding(SSL *ssl, unsigned char ret_bytes[TLS_BINDING_SIZE_MAX]);

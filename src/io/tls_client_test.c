@@ -38,6 +38,8 @@ static void open_world(struct world *w, const char *name, long seconds)
     w->server = tls_server_new();
     assert_int_equal(tls_server_add(w->server, buf_str(&w->leaf.pem), w->leaf.key, &diag),
                      STATUS_OK);
+    unsigned char ticket_key[TLS_TICKET_KEY_SIZE] = "not random";
+    tls_server_set_ticket_keys(w->server, str_make(ticket_key, sizeof ticket_key));
     w->client = tls_client_new();
     assert_non_null(w->client);
 }
@@ -76,6 +78,7 @@ static bool connects(struct world *w, const struct tls_demand *demand)
     while (ok && stream_read(&w->server_end, &bytes) != STREAM_OK)
         loop_turn(w->loop, true);
     if (ok) {
+        assert_int_equal(stream_read(&w->client_end, &bytes), STREAM_BLOCKED); /* tickets */
         size_t len = tls_client_end_point_binding(stream_tls(&w->client_end), theirs);
         assert_int_equal(len, tls_server_end_point_binding(stream_tls(&w->server_end), ours));
         assert_true(len > 0 && memcmp(ours, theirs, len) == 0);
@@ -172,6 +175,64 @@ static void an_authority_must_vouch_for_the_name(void **state)
     close_world(&w);
 }
 
+static void a_session_is_resumed_for_the_same_demand_only(void **state)
+{
+    (void)state;
+    struct world w;
+    unsigned char digest[32];
+    struct tls_demand demand = pkix();
+    open_world(&w, "mx.test", 3600);
+    trust_authority(&w);
+    demand.resume = STR("a.test at mx");
+    assert_true(connects(&w, &demand));
+    assert_false(w.verdict.resumed);
+    assert_true(connects(&w, &demand));
+    assert_true(w.verdict.resumed && w.verdict.authenticated);
+    struct tls_demand other = demand;
+    other.resume = STR("b.test at mx");
+    assert_true(connects(&w, &other));
+    assert_false(w.verdict.resumed);
+    other = demand;
+    other.check = TLS_CHECK_NOTHING;
+    assert_true(connects(&w, &other));
+    assert_false(w.verdict.resumed);
+    const struct str wrong = STR("other.test");
+    other = demand;
+    other.names = &wrong;
+    assert_false(connects(&w, &other));
+    testing_certificate_digest(&w.leaf, 1, digest);
+    struct tls_tlsa record = {3, 1, 1, str_make(digest, sizeof digest)};
+    other = dane(&record);
+    other.resume = demand.resume;
+    assert_true(connects(&w, &other));
+    assert_true(connects(&w, &other));
+    assert_true(w.verdict.resumed && w.verdict.authenticated);
+    digest[0] ^= 1;
+    assert_false(connects(&w, &other));
+    /* Who asks for nothing gets nothing. */
+    demand.resume = STR("");
+    assert_true(connects(&w, &demand));
+    assert_false(w.verdict.resumed);
+    close_world(&w);
+}
+
+static void who_did_not_pass_has_not_passed_when_resumed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct tls_demand demand = pkix();
+    open_world(&w, "mx.test", 3600);
+    demand.enforced = false;
+    demand.resume = STR("a.test at mx");
+    for (int i = 0; i < 2; i++) {
+        assert_true(connects(&w, &demand));
+        assert_int_equal(w.verdict.resumed, i > 0);
+        assert_false(w.verdict.authenticated);
+        assert_string_equal(w.verdict.result, "certificate-not-trusted");
+    }
+    close_world(&w);
+}
+
 static void where_it_is_not_enforced_the_failure_is_only_told(void **state)
 {
     (void)state;
@@ -255,6 +316,8 @@ int main(void)
         cmocka_unit_test(opportunism_asks_for_nothing),
         cmocka_unit_test(the_server_does_not_choose_how_long_we_compute),
         cmocka_unit_test(an_authority_must_vouch_for_the_name),
+        cmocka_unit_test(a_session_is_resumed_for_the_same_demand_only),
+        cmocka_unit_test(who_did_not_pass_has_not_passed_when_resumed),
         cmocka_unit_test(where_it_is_not_enforced_the_failure_is_only_told),
         cmocka_unit_test(a_dane_ee_vouches_whatever_names_and_dates_say),
         cmocka_unit_test(a_dane_ta_vouches_for_the_name_only),

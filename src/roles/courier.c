@@ -71,6 +71,8 @@ static void make_counts(struct courier *c)
         .under_tls = counter(c, "postern_courier_sessions_tls", "Sessions under TLS."),
         .authenticated = counter(c, "postern_courier_sessions_authenticated",
                                  "Sessions with a server that showed who it is."),
+        .resumed = counter(c, "postern_courier_sessions_resumed",
+                           "Sessions under TLS that resumed an earlier one."),
         .open = gauge(c, "postern_courier_open", "Connections open, or being opened."),
         .destinations = gauge(c, "postern_courier_destinations", "Destinations being served."),
         .jobs = gauge(c, "postern_courier_jobs", "Messages on lease."),

@@ -40,6 +40,11 @@ static bool fall_back(struct courier_connection *conn)
 void courier_connection_handshake_failed(struct courier_connection *conn)
 {
     struct tls_verdict verdict = tls_client_verdict(stream_tls(&conn->stream));
+    if (tls_client_forget_sessions(stream_tls(&conn->stream))) {
+        courier_connection_hang_up(conn);
+        courier_connection_try_soon(conn);
+        return;
+    }
     courier_connection_report_tls(conn, verdict.result, verdict.words);
     courier_connection_note(conn, "4.7.5", str_from_c(verdict.words));
     if (!fall_back(conn))
@@ -56,8 +61,18 @@ bool courier_handshake_falls_back(struct courier_connection *conn,
 
 void courier_connection_start_tls(struct courier_connection *conn)
 {
+    struct buf whom;
     conn->state = CONN_HANDSHAKE;
-    if (!stream_start_tls_client(&conn->stream, conn->courier->tls, &conn->security.demand)) {
+    /* No session for one destination or server is ever another's. */
+    buf_init(&whom, LIMIT_DESTINATION_SIZE + CONNECTION_REMOTE_SIZE);
+    buf_append_str(&whom, conn->route->destination);
+    buf_append_byte(&whom, '\n');
+    buf_append_str(&whom, str_from_c(conn->remote));
+    conn->security.demand.resume = buf_str(&whom);
+    bool ok = stream_start_tls_client(&conn->stream, conn->courier->tls, &conn->security.demand);
+    conn->security.demand.resume = STR("");
+    buf_release(&whom);
+    if (!ok) {
         courier_connection_note(conn, "4.3.1", STR("no memory for TLS"));
         courier_connection_next_address(conn);
     }
@@ -92,6 +107,8 @@ void courier_connection_shake_hands(struct courier_connection *conn)
         return;
     }
     conn->verdict = tls_client_verdict(stream_tls(&conn->stream));
+    if (conn->verdict.resumed)
+        metric_add(conn->courier->counts.resumed, 1);
     courier_connection_report_tls(conn, conn->verdict.result, conn->verdict.words);
     say_tls_words(conn);
     conn->state = CONN_TALKING;

@@ -59,7 +59,8 @@ struct courier_counts {
     struct metric *names_asked, *names_found, *names_timed_out;
     struct metric *leased, *delivered, *put_off, *refused, *given_back, *maybe_repeated;
     struct metric *reports, *reports_dropped, *reports_put_off;
-    struct metric *connections, *connections_failed, *in_clear, *under_tls, *authenticated;
+    struct metric *connections, *connections_failed, *in_clear, *under_tls, *authenticated,
+        *resumed;
     struct metric *open, *destinations, *jobs, *waiting_outcomes;
 };
 
