@@ -228,7 +228,7 @@ bool vault_batch_full(const struct vault_batch *b)
 {
     return b->replies.len >= REPLIES_FULL * sizeof(struct vault_reply) ||
            b->changes.len >= CHANGES_FULL * sizeof(struct ipc_change) ||
-           (b->open && b->replies.len > 0 && vault_budget_is_spent(&b->budget));
+           (b->open && b->replies.len > 0 && vault_budget_is_full(&b->budget));
 }
 
 bool vault_batch_lazy(const struct vault_batch *b)

@@ -74,3 +74,8 @@ bool vault_budget_is_spent(const struct vault_budget *b)
 {
     return b->clock_us && vault_budget_since_us(b) >= work_us(b);
 }
+
+bool vault_budget_is_full(const struct vault_budget *b)
+{
+    return b->clock_us && vault_budget_since_us(b) >= WORK_US_MAX;
+}

@@ -39,7 +39,13 @@ void vault_budget_committed(struct vault_budget *b);
 /* How long the transaction has taken until now; 0 without a clock. */
 int64_t vault_budget_since_us(const struct vault_budget *b);
 
-/* The time is up, whatever was done in it. */
+/* The time for long work is up. */
 bool vault_budget_is_spent(const struct vault_budget *b);
+
+/*
+ * The time for any work is up. How long commits take does not count here: where a sync is slow, each
+ * has to serve the more messages.
+ */
+bool vault_budget_is_full(const struct vault_budget *b);
 
 #endif

@@ -90,6 +90,9 @@ static void a_commit_that_takes_long_leaves_less_to_work(void **state)
     assert_int_equal(vault_budget_rows(&b), 50);
     us += 5000;
     assert_true(vault_budget_is_spent(&b));
+    assert_false(vault_budget_is_full(&b)); /* short requests share a slow sync */
+    us += 5000;
+    assert_true(vault_budget_is_full(&b));
     for (int i = 0; i < 100; i++) {
         vault_budget_commit(&b);
         us += 3000;
