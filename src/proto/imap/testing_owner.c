@@ -419,6 +419,8 @@ static void answer_list(struct owner *o, const struct imap_event *q)
     }
     for (; i < o->mailbox_count && count < rows_max; i++) {
         const struct owner_mailbox *m = &o->mailboxes[i];
+        if (m->name[0] == '\0') /* was removed */
+            continue;
         rows[count++] = (struct imap_list_row){.name = str_from_c(m->name),
                                                .no_select = m->no_select,
                                                .subscribed = m->subscribed,
