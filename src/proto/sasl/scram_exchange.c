@@ -211,7 +211,6 @@ bool scram_make_fake(struct sasl_server *e, struct str kept_name)
     struct scram_credential *c = &e->scram->credential;
     *c = (struct scram_credential){
         .salt_size = SCRAM_SALT_SIZE, .iterations = e->facts.fake_iterations, .key_count = 1};
-    e->scram->fake = true;
     return scram_fake_salt(str_make(e->facts.fake_secret, SASL_SECRET_SIZE), kept_name, c->salt);
 }
 

@@ -231,10 +231,12 @@ void sasl_answer_credential(struct sasl_server *e, uint64_t token, enum sasl_ans
 {
     invariant(e->event.type == SASL_CREDENTIAL);
     take_answer(e, token);
+    /* Made up in any case, so that time tells little. */
+    if (answer != SASL_ANSWER_TEMPORARY && !scram_make_fake(e, kept_name))
+        answer = SASL_ANSWER_TEMPORARY;
+    e->scram->fake = answer == SASL_ANSWER_NO;
     if (answer == SASL_ANSWER_YES)
         e->scram->credential = *credential;
-    else if (answer == SASL_ANSWER_NO && !scram_make_fake(e, kept_name))
-        answer = SASL_ANSWER_TEMPORARY;
     e->mechanism->answered(e, answer);
 }
 
