@@ -193,6 +193,11 @@ def test_a_user_who_is_not_there_is_told_before_anything_starts(tmp_path):
     assert done.returncode != 0 and done.stderr == 'there is no user "nobody-here"\n'
 
 
+def test_a_certificate_that_ends_soon_is_told_of(server):
+    """It is valid for two days."""
+    assert "level=warn role=edge event=certificate-ends-soon end=2" in server.log()
+
+
 def test_a_port_that_is_taken_is_named(tmp_path):
     server = serve.Serve(tmp_path / "server", listeners=("mx",))
     with socket.create_server(server.address("mx")):

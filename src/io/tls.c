@@ -225,6 +225,19 @@ EVP_PKEY *tls_public_key(struct str chain_pem)
     return key;
 }
 
+int64_t tls_certificate_left_ms(struct str chain_pem)
+{
+    enum { S_MS = 1000, DAY_S = 24 * 60 * 60 };
+    BIO *pem = open_pem(chain_pem);
+    X509 *leaf = pem ? read_certificate(pem) : NULL;
+    int days = 0, seconds = 0;
+    bool ok = leaf && ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(leaf)) == 1;
+    X509_free(leaf);
+    BIO_free(pem);
+    ERR_clear_error();
+    return ok ? ((int64_t)days * DAY_S + seconds) * S_MS : INT64_MAX;
+}
+
 bool tls_key_id(const EVP_PKEY *key, unsigned char ret_id[TLS_KEY_ID_SIZE])
 {
     unsigned char *der = NULL;

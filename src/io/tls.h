@@ -43,6 +43,9 @@ void tls_server_set_ticket_keys(struct tls_server *t, struct str keys);
 /* The public key of a PEM chain's leaf, for making an opaque key of it; caller frees. */
 EVP_PKEY *tls_public_key(struct str chain_pem);
 
+/* How long a PEM chain's leaf is still valid; INT64_MAX where it cannot be read. */
+int64_t tls_certificate_left_ms(struct str chain_pem);
+
 /*
  * What a key is known by, its private half and its public one alike: SHA-256 of its
  * SubjectPublicKeyInfo (RFC 7469 §2.4). False where there is no memory.

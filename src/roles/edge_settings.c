@@ -3,9 +3,14 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 
+#include "codec/date.h"
 #include "roles/edge.h"
 #include "roles/edge_login.h"
 #include "roles/sign_client.h"
+
+/* When it is told that a certificate ends; whoever renews by a program does so earlier. */
+enum { DAY_MS = 24 * 3600 * 1000 };
+static const int64_t SOON_MS = (int64_t)14 * DAY_MS;
 
 static bool offers_starttls(const struct edge_settings *s, const struct config_listener *l)
 {
@@ -76,6 +81,23 @@ static void fill_service(const struct edge_settings *s, const struct config_list
     };
 }
 
+/* It serves, but other mail programs may not take it. */
+static void look_at_end(struct edge *edge, struct str chain)
+{
+    struct log_line line;
+    struct buf date;
+    int64_t left_ms = tls_certificate_left_ms(chain);
+    if (left_ms > SOON_MS)
+        return;
+    buf_init(&date, 64);
+    date_format_iso(&date, role_now(edge->role).wall_ms + left_ms);
+    log_begin(&line, role_log(edge->role), role_now(edge->role), LOG_WARN,
+              left_ms > 0 ? "certificate-ends-soon" : "certificate-expired");
+    log_str(&line, "end", buf_str(&date));
+    log_end(&line);
+    buf_release(&date);
+}
+
 /* Whether the key fits can be asked once there is a keeper to ask: not at the start, but later. */
 static bool add_certificate(struct edge *edge, struct edge_settings *s, struct str chain)
 {
@@ -88,7 +110,9 @@ static bool add_certificate(struct edge *edge, struct edge_settings *s, struct s
         diag_set(&diag, "the keeper has no key that fits it");
     else
         good = tls_server_add(s->tls, chain, key, &diag) == STATUS_OK;
-    if (!good)
+    if (good)
+        look_at_end(edge, chain);
+    else
         log_event(role_log(edge->role), role_now(edge->role), LOG_ERROR, "certificate-unusable",
                   diag.words);
     EVP_PKEY_free(key);
