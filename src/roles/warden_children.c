@@ -442,9 +442,10 @@ static void timer_expired(void *context)
             child_start(c);
         return;
     }
-    if (c->told_to_stop && c->link && !c->failures) {
+    if (c->told_to_stop && !c->failures) {
         c->failures = 1;
-        ipc_stop_note(link_channel(c->link), &(struct ipc_stop_in){.now = true});
+        if (c->link) /* else it is about to end */
+            ipc_stop_note(link_channel(c->link), &(struct ipc_stop_in){.now = true});
         timer_set(&c->timer, loop_now(c->warden->loop).mono_ms + STOP_NOW_MS);
         return;
     }
