@@ -56,6 +56,32 @@ def test_ret_full_has_the_whole_message(lab):
         assert report.about["Original-Envelope-Id"] == "e+x"
 
 
+@pytest.mark.parametrize("octets", [b"\xc3\xa9ight bits\r\n", b"seven bits.\r\n"])
+def test_ret_full_has_the_whole_of_a_large_message(lab, octets):
+    """Of several MiB, octet for octet; a report that another server would take, too."""
+    body = octets * (3_000_000 // len(octets))
+    with refusing(lab) as host:
+        sent = lab.send(f"nobody@{lab.domain(host)}", body=body, mail_args="RET=FULL")
+        report = lab.wait_for_report(sent)
+        assert report.original.get_content_type() == "message/rfc822"
+        is_8bit = octets[0] > 127
+        assert (report.original["Content-Transfer-Encoding"] == "8bit") == is_8bit
+        assert sent.octets.rstrip() in report.message.as_bytes().replace(b"\r\n", b"\n").replace(
+            b"\n", b"\r\n")
+        assert report.recipients[0]["Action"] == "failed"
+
+
+def test_ret_full_of_a_large_message_to_a_sender_elsewhere(lab):
+    body = b"The body's own words.\r\n" * 100_000
+    with refusing(lab) as host, lab.peer() as home:
+        sender = f"sue@{lab.domain(home)}"
+        sent = lab.send(f"nobody@{lab.domain(host)}", sender=sender, body=body,
+                        mail_args="RET=FULL")
+        home.wait_for_messages(1)
+        assert sent.octets.rstrip() in home.messages[0].octets
+        assert home.messages[0].recipients == [sender]
+
+
 def test_never_is_never(lab):
     with refusing(lab) as host:
         domain = lab.domain(host)

@@ -149,6 +149,7 @@ static void *courier_create(struct role *role)
         return NULL;
     c->role = role;
     c->id_counter = random_u64();
+    c->body_counter = random_u64() >> 1;
     timer_init(&c->stop_timer, role_loop(role), on_stop_timer, c);
     body_reader_init(&c->reader);
     make_counts(c);

@@ -10,6 +10,12 @@
 enum {
     AGAIN_MS = 10 * 1000,
     TRIES_MAX = 30,
+    /* Reports with a large original at once, and how often one is begun: then its header must do.
+     */
+    SHIPPING_MAX = 4,
+    SHIPMENTS_MAX = 5,
+    CHUNKS_AT_ONCE = 4,
+    CHUNKS_MAX = 128, /* what a report on a thousand recipients says first, and a piece */
     /* When what has a report to make is looked at again. */
     LATER_MS = 5 * 60 * 1000
 };
@@ -24,8 +30,17 @@ struct courier_notice {
     uint32_t call;
     unsigned tries;
     bool planned;
+    bool shipping; /* its body is on its way to the vault */
+    bool waits_to_ship;
+    bool whole; /* there is no more of it */
+    unsigned shipments;
+    uint64_t body_number;
+    struct channel *vault;
+    uint32_t vault_call;
     struct timer timer;
 };
+
+static void stop_shipping(struct courier_notice *n);
 
 static void finish(struct courier_notice *n)
 {
@@ -36,6 +51,7 @@ static void finish(struct courier_notice *n)
         metric_add(c->counts.reports, 1);
     if (n->call != 0)
         channel_cancel(n->mailroom, n->call);
+    stop_shipping(n);
     courier_body_release(&n->body);
     timer_set(&n->timer, NEVER_MS);
     *n->at = n->next;
@@ -117,9 +133,116 @@ static void dropped(struct courier_notice *n)
     finish(n);
 }
 
-static void fetch(void *context)
+/* ---- A large original, ahead of its report --------------------------------------------------- */
+
+static void ship(struct courier_notice *n);
+static void fetch(void *context);
+
+/* Somebody else's turn. */
+static void stop_shipping(struct courier_notice *n)
+{
+    struct courier *c = n->courier;
+    if (n->vault_call != 0)
+        channel_cancel(n->vault, n->vault_call);
+    n->vault_call = 0;
+    if (!n->shipping)
+        return;
+    n->shipping = false;
+    c->shipping--;
+    for (struct courier_notice *other = c->notices; other; other = other->next)
+        if (other != n && other->waits_to_ship) {
+            timer_set(&other->timer, courier_now(c).mono_ms);
+            return;
+        }
+}
+
+/* What the vault has of it is of no use; it is begun again, or the header must do. */
+static void shipment_lost(struct courier_notice *n, bool again)
+{
+    courier_report_lost(n->report);
+    if (n->body_number != 0 && courier_queue_is_resumed(n->courier))
+        ipc_body_abort_note(role_peer(n->courier->role, ROLE_VAULT, 0),
+                            &(struct ipc_body_abort_in){.body = n->body_number});
+    stop_shipping(n);
+    if (!again || n->shipments >= SHIPMENTS_MAX) {
+        courier_report_shorten(n->report);
+        finish(n);
+        return;
+    }
+    timer_set(&n->timer, courier_now(n->courier).mono_ms + AGAIN_MS);
+}
+
+static void on_piece(void *context, enum status_code status, const struct ipc_body_chunk_out *out)
 {
     struct courier_notice *n = context;
+    n->vault_call = 0;
+    if (status != STATUS_OK || out->status != STATUS_OK)
+        shipment_lost(n, true);
+    else
+        ship(n);
+}
+
+/* True where a piece is on its way: the rest waits for the answer. */
+static bool send_pieces(struct courier_notice *n)
+{
+    struct ipc_chunk chunks[CHUNKS_MAX];
+    size_t count = courier_report_chunks(n->report, chunks, CHUNKS_MAX);
+    if (count == 0 || (count < CHUNKS_AT_ONCE && !n->whole))
+        return false;
+    n->vault = role_peer(n->courier->role, ROLE_VAULT, 0);
+    n->vault_call =
+        ipc_body_chunk_call(n->vault,
+                            &(struct ipc_body_chunk_in){
+                                .body = n->body_number, .chunks = chunks, .chunks_count = count},
+                            on_piece, n);
+    courier_report_chunks_sent(n->report);
+    if (n->vault_call == 0)
+        shipment_lost(n, true);
+    return true;
+}
+
+static void begin_shipping(struct courier_notice *n)
+{
+    struct courier *c = n->courier;
+    n->shipping = true;
+    n->whole = false;
+    n->waits_to_ship = false;
+    n->shipments++;
+    n->body_number = ++c->body_counter;
+    c->shipping++;
+    courier_body_release(&n->body);
+    courier_body_begin(&n->body, c, n->job, fetch, n);
+    if (!courier_report_begin(n->report))
+        shipment_lost(n, true);
+}
+
+/* The body chunk by chunk, from the vault and back to it: no more of it is here than that. */
+static void ship(struct courier_notice *n)
+{
+    struct str octets = {0};
+    while (n->shipping && n->vault_call == 0) {
+        if (send_pieces(n))
+            return;
+        if (n->whole) {
+            courier_report_shipped(n->report, n->body_number);
+            finish(n);
+            return;
+        }
+        enum courier_body_result result = courier_body_next(&n->body, &octets);
+        if (result == BODY_WAIT)
+            return;
+        n->whole = result == BODY_END;
+        bool ok = result != BODY_LOST && (n->whole ? courier_report_end(n->report)
+                                                   : courier_report_more(n->report, octets));
+        if (!ok) {
+            shipment_lost(n, result != BODY_LOST || courier_body_again(&n->body));
+            return;
+        }
+    }
+}
+
+static void fetch_header(struct courier_notice *n)
+{
     struct str octets = {0};
     while (courier_report_wants(n->report)) {
         enum courier_body_result result = courier_body_next(&n->body, &octets);
@@ -132,10 +255,30 @@ static void fetch(void *context)
             return;
         } else {
             courier_report_original_lost(n->report);
+            courier_report_shorten(n->report);
         }
     }
-    if (n->planned)
+    if (!n->planned)
+        return;
+    if (!courier_report_is_apart(n->report)) {
         finish(n);
+        return;
+    }
+    n->waits_to_ship = n->courier->shipping >= SHIPPING_MAX;
+    if (n->waits_to_ship)
+        return;
+    begin_shipping(n);
+    if (n->shipping)
+        ship(n);
+}
+
+static void fetch(void *context)
+{
+    struct courier_notice *n = context;
+    if (n->shipping)
+        ship(n);
+    else
+        fetch_header(n);
 }
 
 static void wait_for_another(struct courier_notice *n)
@@ -145,6 +288,8 @@ static void wait_for_another(struct courier_notice *n)
     else
         timer_set(&n->timer, courier_now(n->courier).mono_ms + AGAIN_MS);
 }
+
+static void ask(void *context);
 
 static void on_planned(void *context, enum status_code status, const struct ipc_recipient_out *out)
 {
@@ -161,6 +306,12 @@ static void on_planned(void *context, enum status_code status, const struct ipc_
         wait_for_another(n);
         return;
     case REPORT_DROPPED:
+        /* All of it may be too much for him. */
+        if (courier_report_is_apart(n->report)) {
+            courier_report_shorten(n->report);
+            ask(n);
+            return;
+        }
         dropped(n);
         return;
     }
@@ -248,33 +399,57 @@ static struct courier_report *make_report(struct courier *c, struct courier_job 
     return courier_report_new(&facts, ret_status);
 }
 
+static struct courier_notice *notice_new(struct courier *c, struct courier_job *job)
+{
+    struct courier_notice *n = calloc(1, sizeof *n);
+    if (!n)
+        return NULL;
+    *n = (struct courier_notice){.next = c->notices, .at = &c->notices, .courier = c, .job = job};
+    if (n->next)
+        n->next->at = &n->next;
+    c->notices = n;
+    timer_init(&n->timer, courier_loop(c), go_on, n);
+    return n;
+}
+
 bool courier_notice_take(struct courier *c, struct courier_job *job)
 {
     enum status_code status;
     if (!is_any_due(job))
         return false;
-    struct courier_notice *n = calloc(1, sizeof *n);
-    struct courier_report *report = n ? make_report(c, job, &status) : NULL;
+    struct courier_notice *n = notice_new(c, job);
     if (!n) {
         courier_notice_put_off(job);
         return false;
     }
-    *n = (struct courier_notice){
-        .next = c->notices, .at = &c->notices, .courier = c, .job = job, .report = report};
-    if (n->next)
-        n->next->at = &n->next;
-    c->notices = n;
-    timer_init(&n->timer, courier_loop(c), go_on, n);
-    if (!report && status != STATUS_OK) {
+    n->report = make_report(c, job, &status);
+    if (!n->report && status != STATUS_OK) {
         give_up(n);
         return true;
     }
-    if (!report) {
+    if (!n->report) {
         finish(n);
         return true;
     }
     courier_body_begin(&n->body, c, job, fetch, n);
     ask(n);
+    return true;
+}
+
+bool courier_notice_ships(struct courier *c, struct courier_job *job)
+{
+    if (!job->report || !courier_report_is_apart(job->report))
+        return false;
+    struct courier_notice *n = notice_new(c, job);
+    if (!n) { /* as it is, then */
+        courier_report_shorten(job->report);
+        return false;
+    }
+    n->report = job->report;
+    job->report = NULL;
+    n->planned = true;
+    courier_body_begin(&n->body, c, job, fetch, n);
+    timer_set(&n->timer, courier_now(c).mono_ms);
     return true;
 }
 
@@ -290,7 +465,7 @@ void courier_notice_vault(struct courier *c)
 {
     for (struct courier_notice *n = c->notices, *next; n; n = next) {
         next = n->next;
-        if (n->planned)
+        if (n->planned && n->vault_call == 0)
             fetch(n);
     }
 }

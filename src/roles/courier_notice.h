@@ -28,6 +28,12 @@ void courier_notice_mailroom(struct courier *c);
 /* A vault knows what is on lease: originals that were lost with the last one are asked of it. */
 void courier_notice_vault(struct courier *c);
 
+/*
+ * The job's report goes to the vault in two parts, and the first is not there (any more): false,
+ * and it may be told; true: it comes back later.
+ */
+bool courier_notice_ships(struct courier *c, struct courier_job *job);
+
 /* At the end; the jobs are the queue's. */
 void courier_notice_free_all(struct courier *c);
 

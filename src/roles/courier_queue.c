@@ -200,9 +200,11 @@ static bool gather_jobs(struct courier_queue *q, struct arena *a, struct ipc_out
     in->outcomes = outcomes;
     in->reports = reports;
     while (jobs-- > 0 && size < OUTCOMES_SIZE && (job = q->done) != NULL) {
-        add_job(job, in, outcomes, reports, &size);
         q->done = job->next;
         job->next = NULL;
+        if (courier_notice_ships(q->courier, job))
+            continue;
+        add_job(job, in, outcomes, reports, &size);
         *last = job;
         last = &job->next;
     }
@@ -233,8 +235,11 @@ static bool gather_arrivals(struct courier_queue *q, struct arena *a, struct ipc
 static void take_back(struct courier_queue *q)
 {
     struct courier_job **last = &q->telling;
-    while (*last)
+    while (*last) {
+        if ((*last)->report) /* what went ahead of it had its turn */
+            courier_report_lost((*last)->report);
         last = &(*last)->next;
+    }
     *last = q->done;
     if (!q->done && q->telling)
         q->last_done = last;
@@ -539,6 +544,9 @@ void courier_queue_vault(struct courier *c, struct channel *vault)
     struct courier_queue *q = c->queue;
     q->vault = vault;
     q->resumed = false;
+    for (struct courier_job *job = q->done; job; job = job->next)
+        if (job->report)
+            courier_report_lost(job->report);
     if (vault)
         resume(q);
 }

@@ -59,6 +59,10 @@ struct world {
     bool full;           /* RET=FULL */
     size_t mute_at;      /* not 0: from so many pieces asked for on, none is answered */
     size_t report_plain; /* octets of the report that came */
+    uint64_t shipped;    /* the number of the body that goes ahead of it, and its octets */
+    size_t shipped_plain;
+    size_t drop_at; /* not 0: so many octets of it, and the vault is gone */
+    bool went_ahead;
 };
 
 /* ---- The next server ------------------------------------------------------------------------- */
@@ -225,14 +229,34 @@ static void on_outcomes(void *context, struct channel *from, uint32_t id,
         str_to_c(text_peek(in->outcomes[i].words), w->words[row], sizeof w->words[row]);
         w->told++;
     }
-    for (size_t i = 0; i < in->reports_count; i++)
+    for (size_t i = 0; i < in->reports_count; i++) {
         w->report_plain += in->reports[i].email.size;
+        w->went_ahead = in->reports[i].email.body != 0;
+        if (w->went_ahead) {
+            assert_int_equal(in->reports[i].email.body, w->shipped);
+            assert_int_equal(in->reports[i].email.size, w->shipped_plain);
+            assert_int_equal(in->reports[i].email.chunks_count, 0);
+        }
+    }
     for (size_t i = 0; i < in->arrivals_count; i++) {
         assert_int_equal(in->arrivals[i].destination, DESTINATION);
         w->arrivals++;
         w->arrival_state = in->arrivals[i].state;
     }
     ipc_outcomes_reply(from, id, &(struct ipc_outcomes_out){.status = STATUS_OK});
+}
+
+static void on_body_chunk(void *context, struct channel *from, uint32_t id,
+                          const struct ipc_body_chunk_in *in)
+{
+    struct world *w = context;
+    if (in->body != w->shipped)
+        w->shipped_plain = 0;
+    w->shipped = in->body;
+    for (size_t i = 0; i < in->chunks_count; i++)
+        w->shipped_plain += in->chunks[i].plain_size;
+    if (w->drop_at == 0 || w->shipped_plain < w->drop_at)
+        ipc_body_chunk_reply(from, id, &(struct ipc_body_chunk_out){.status = STATUS_OK});
 }
 
 /* What it was told it has never heard: its channel ends with the call unanswered. */
@@ -259,6 +283,7 @@ static void on_resume(void *context, struct channel *from, uint32_t id,
 
 static const struct ipc_handlers vault_handlers = {.lease = on_lease,
                                                    .outgoing_chunks = on_chunks,
+                                                   .body_chunk = on_body_chunk,
                                                    .outcomes = on_outcomes_deaf,
                                                    .resume = on_resume};
 
@@ -505,6 +530,57 @@ static void an_original_that_is_lost_with_the_vault_is_asked_of_the_next(void **
     close_world(&w);
 }
 
+/* RET=FULL: all of it, ahead of the outcome, and again to the next vault. */
+static void a_large_original_goes_ahead_of_its_report(void **state)
+{
+    (void)state;
+    enum { LINES = 40000 };
+    static const char *const recipients[] = {"never@a.test"};
+    struct world w;
+    open_world(&w, recipients, 1);
+    write_body(&w, LINES);
+    assert_true(body_writer_size(w.body) > 1024 * 1024);
+    w.sender = "sue@mail.test";
+    w.in_pieces = w.full = true;
+    w.drop_at = 500 * 1024;
+    open_vault(&w);
+    open_mailroom(&w);
+    while (w.shipped_plain < w.drop_at)
+        loop_turn(w.loop, true);
+    uint64_t first = w.shipped;
+    link_close(w.vault);
+    w.drop_at = 0;
+    open_vault(&w);
+    run_until_told(&w, 1);
+    assert_true(w.shipped != first);
+    assert_int_equal(w.outcomes[0], 1);
+    assert_true(w.went_ahead && w.report_plain > body_writer_size(w.body));
+    close_world(&w);
+}
+
+/* What went ahead is the vault's that has it: one that could not keep the outcome has it no more.
+ */
+static void a_large_original_goes_ahead_again_where_the_outcome_was_not_kept(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"never@a.test"};
+    struct world w;
+    open_world(&w, recipients, 1);
+    write_body(&w, 20000);
+    w.sender = "sue@mail.test";
+    w.in_pieces = w.full = w.is_deaf = true;
+    open_vault(&w);
+    open_mailroom(&w);
+    run_until_told(&w, 1);
+    uint64_t first = w.shipped;
+    w.is_deaf = false;
+    w.told = 0;
+    run_until_told(&w, 1);
+    assert_true(w.shipped != first);
+    assert_true(w.went_ahead && w.report_plain > body_writer_size(w.body));
+    close_world(&w);
+}
+
 static void a_server_that_nobody_reaches_is_left_alone(void **state)
 {
     (void)state;
@@ -593,6 +669,8 @@ int main(void)
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(an_original_that_is_lost_with_the_vault_is_asked_of_the_next),
+        cmocka_unit_test(a_large_original_goes_ahead_of_its_report),
+        cmocka_unit_test(a_large_original_goes_ahead_again_where_the_outcome_was_not_kept),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
         cmocka_unit_test(a_search_for_a_server_ends_before_all_addresses_do),
         cmocka_unit_test(a_server_that_takes_no_first_message_is_left_alone),

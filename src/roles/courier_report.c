@@ -46,7 +46,11 @@ struct courier_report {
     char boundary[BOUNDARY_SIZE + 1];
     uint64_t original_size;
     bool original_lost;
-    bool is_binary;
+    bool is_binary, is_8bit;
+    bool is_apart; /* the whole original comes along, and it is large */
+    bool is_shipped;
+    struct press *press; /* while it is on its way */
+    struct str prefix;
     struct buf original; /* what came of it, its prefix first */
     struct ipc_accept_recipient plan;
     struct str drop_words;
@@ -54,6 +58,32 @@ struct courier_report {
     bool requiretls; /* so does what is told of the message (RFC 8689 §5) */
     bool is_made;
 };
+
+/* Made while it is composed; what is kept of it is copied, for reports may wait in numbers. */
+struct press {
+    struct ingest *ingest;
+    struct body_writer *writer;
+};
+
+static void press_free(struct press *p)
+{
+    if (!p)
+        return;
+    ingest_free(p->ingest);
+    body_writer_free(p->writer);
+    free(p);
+}
+
+static struct press *press_new(void)
+{
+    struct press *p = calloc(1, sizeof *p);
+    if (p)
+        *p = (struct press){ingest_new(), body_writer_new()};
+    if (p && p->ingest && p->writer)
+        return p;
+    press_free(p);
+    return NULL;
+}
 
 /* ---- Is one due? ---- */
 
@@ -199,17 +229,16 @@ static bool copy_results(struct courier_report *r, const struct courier_report_f
 }
 
 /*
- * RFC 3461 §4.3: FULL is for failures only; what is too large, or binary (its report could not go
- * everywhere), is returned as its header, and so is what requires TLS (RFC 8689 §5).
+ * RFC 3461 §4.3: FULL is for failures only; what is binary (its report could not go everywhere) is
+ * returned as its header, and so is what requires TLS (RFC 8689 §5).
  */
-static enum dsn_part choose_part(const struct courier_report *r, const struct ipc_job *job)
+static bool returns_all(const struct courier_report *r, const struct ipc_job *job)
 {
     bool failed = false;
     for (size_t i = 0; i < r->dsn.count; i++)
         failed |= r->recipients[i].action == DSN_FAILED;
-    bool full = failed && job->envelope.ret == RET_FULL && job->envelope.body != BODY_BINARYMIME &&
-                !r->requiretls && r->original_size <= COURIER_REPORT_ORIGINAL_MAX;
-    return full ? DSN_PART_MESSAGE : DSN_PART_HEADER;
+    return failed && job->envelope.ret == RET_FULL && job->envelope.body != BODY_BINARYMIME &&
+           !r->requiretls;
 }
 
 static bool copy_facts(struct courier_report *r, const struct courier_report_facts *facts)
@@ -229,12 +258,17 @@ static bool copy_facts(struct courier_report *r, const struct courier_report_fac
     r->is_binary = job->envelope.body == BODY_BINARYMIME;
     r->original_size = job->prefix.len + job->size;
     r->requiretls = job->envelope.requiretls;
-    r->dsn.part = choose_part(r, job);
+    bool is_small = r->original_size <= COURIER_REPORT_ORIGINAL_MAX, all = returns_all(r, job);
+    r->dsn.part = all && is_small ? DSN_PART_MESSAGE : DSN_PART_HEADER;
+    r->is_apart = all && !is_small;
+    /* The edge says so of whatever holds an octet above 127. */
+    r->is_8bit = job->envelope.body == BODY_8BITMIME || !utf8_is_ascii(job->prefix);
     r->plan.notify = NOTIFY_NEVER;
     return ok && arena_dup(&r->arena, facts->hostname, &r->dsn.host) &&
            arena_dup(&r->arena, facts->id, &r->dsn.id) &&
            dup_text(r, job->sender, &r->dsn.sender) &&
            dup_text(r, job->envelope.envid, &r->dsn.envid) &&
+           arena_dup(&r->arena, job->prefix, &r->prefix) &&
            buf_append_str(&r->original, job->prefix);
 }
 
@@ -262,6 +296,7 @@ void courier_report_free(struct courier_report *r)
 {
     if (!r)
         return;
+    press_free(r->press);
     buf_release(&r->original);
     arena_reset(&r->arena);
     free(r);
@@ -279,8 +314,10 @@ static size_t original_wanted(const struct courier_report *r)
 /* RFC 3464 §2: a report has the null reverse-path. */
 void courier_report_ask(const struct courier_report *r, struct ipc_recipient_in *ret_in)
 {
-    *ret_in = (struct ipc_recipient_in){
-        .trusted = true, .recipient = r->dsn.sender, .size = original_wanted(r)};
+    *ret_in =
+        (struct ipc_recipient_in){.trusted = true,
+                                  .recipient = r->dsn.sender,
+                                  .size = r->is_apart ? r->original_size : original_wanted(r)};
 }
 
 static bool plan_deliveries(struct courier_report *r, const struct ipc_recipient_out *out)
@@ -393,28 +430,34 @@ static struct str settle_original(struct courier_report *r)
 
 /* ---- The report ---- */
 
-/* Made while it is composed; what is kept of it is copied, for reports may wait in numbers. */
-struct press {
-    struct ingest *ingest;
-    struct body_writer *writer;
-};
-
 static bool keep(struct press *p, struct str octets)
 {
     ingest_write(p->ingest, octets);
     return body_writer_write(p->writer, octets);
 }
 
+static bool keep_begin(struct courier_report *r, struct press *p)
+{
+    struct buf frame;
+    buf_init(&frame, DSN_SIZE_MAX(r->dsn.count) + FRAME_SIZE);
+    bool ok = dsn_begin(&frame, &r->dsn) && keep(p, buf_str(&frame));
+    buf_release(&frame);
+    return ok;
+}
+
+static bool keep_end(struct courier_report *r, struct press *p)
+{
+    struct buf frame;
+    buf_init(&frame, FRAME_SIZE);
+    bool ok = dsn_end(&frame, &r->dsn) && keep(p, buf_str(&frame));
+    buf_release(&frame);
+    return ok && body_writer_finish(p->writer);
+}
+
 static bool compose(struct courier_report *r, struct press *p)
 {
     struct str part = settle_original(r);
-    struct buf frame;
-    buf_init(&frame, DSN_SIZE_MAX(r->dsn.count) + FRAME_SIZE);
-    bool ok = dsn_begin(&frame, &r->dsn) && keep(p, buf_str(&frame)) && keep(p, part);
-    buf_clear(&frame);
-    ok = ok && dsn_end(&frame, &r->dsn) && keep(p, buf_str(&frame));
-    buf_release(&frame);
-    return ok && body_writer_finish(p->writer);
+    return keep_begin(r, p) && keep(p, part) && keep_end(r, p);
 }
 
 static bool copy_text(struct arena *a, struct text *t)
@@ -440,35 +483,106 @@ static bool copy_chunks(struct courier_report *r, struct press *p, struct ipc_em
     return true;
 }
 
-static bool copy_email(struct courier_report *r, struct press *p, const struct ingest_facts *facts,
+static bool copy_email(struct courier_report *r, const struct ingest_facts *facts,
                        struct ipc_email *ret)
 {
     new_email_describe(facts, ret);
     return arena_dup(&r->arena, ret->structure, &ret->structure) &&
            arena_dup(&r->arena, ret->signature, &ret->signature) &&
            copy_text(&r->arena, &ret->message_id) && copy_text(&r->arena, &ret->in_reply_to) &&
-           copy_text(&r->arena, &ret->subject) && copy_chunks(r, p, ret);
+           copy_text(&r->arena, &ret->subject);
 }
 
-static bool make(struct courier_report *r)
+/* All but its email. */
+static void describe(struct courier_report *r)
 {
-    struct ingest_facts facts;
-    struct press p = {ingest_new(), body_writer_new()};
     r->report = (struct ipc_report){
         .trace_id = r->dsn.id,
         .about = r->dsn.trace_id,
         .at_ms = r->dsn.now_ms,
         .recipient = r->plan,
     };
-    bool ok = p.ingest && p.writer && !r->original.failed && compose(r, &p) &&
-              ingest_finish(p.ingest, &facts) == STATUS_OK &&
-              copy_email(r, &p, &facts, &r->report.email);
     r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0;
     r->report.envelope.utf8 = dsn_needs_utf8(&r->dsn);
     r->report.envelope.requiretls = r->requiretls ? COURIER_REPORT_REQUIRETLS : 0;
-    ingest_free(p.ingest);
-    body_writer_free(p.writer);
+}
+
+static bool finish_email(struct courier_report *r, struct press *p)
+{
+    struct ingest_facts facts;
+    describe(r);
+    return ingest_finish(p->ingest, &facts) == STATUS_OK && copy_email(r, &facts, &r->report.email);
+}
+
+static bool make(struct courier_report *r)
+{
+    struct press *p = press_new();
+    bool ok = p && !r->original.failed && compose(r, p) && finish_email(r, p) &&
+              copy_chunks(r, p, &r->report.email);
+    press_free(p);
     return ok;
+}
+
+/* ---- A large original, ahead of it ---- */
+
+bool courier_report_is_apart(const struct courier_report *r)
+{
+    return r->is_apart && !r->is_shipped;
+}
+
+void courier_report_shorten(struct courier_report *r)
+{
+    courier_report_lost(r);
+    r->is_apart = false;
+    r->dsn.part = DSN_PART_HEADER;
+}
+
+bool courier_report_begin(struct courier_report *r)
+{
+    r->dsn.part = DSN_PART_HEADER;
+    settle_original(r);
+    r->dsn.part = DSN_PART_MESSAGE;
+    r->dsn.part_is_8bit = r->dsn.part_is_8bit || r->is_8bit;
+    r->press = press_new();
+    return r->press && keep_begin(r, r->press) && keep(r->press, r->prefix);
+}
+
+bool courier_report_more(struct courier_report *r, struct str octets)
+{
+    return keep(r->press, octets);
+}
+
+bool courier_report_end(struct courier_report *r)
+{
+    return keep_end(r, r->press) && finish_email(r, r->press);
+}
+
+size_t courier_report_chunks(struct courier_report *r, struct ipc_chunk *chunks, size_t count_max)
+{
+    return new_email_chunks(r->press->writer, chunks, count_max);
+}
+
+void courier_report_chunks_sent(struct courier_report *r)
+{
+    body_writer_taken(r->press->writer);
+}
+
+void courier_report_shipped(struct courier_report *r, uint64_t body)
+{
+    r->report.email.body = body;
+    r->is_shipped = r->is_made = true;
+    press_free(r->press);
+    r->press = NULL;
+}
+
+void courier_report_lost(struct courier_report *r)
+{
+    press_free(r->press);
+    r->press = NULL;
+    if (r->is_shipped)
+        r->is_shipped = r->is_made = false;
+    if (r->is_apart)
+        r->dsn.part = DSN_PART_HEADER;
 }
 
 enum status_code courier_report_finish(struct courier_report *r, struct ipc_report *ret_report)
@@ -478,6 +592,7 @@ enum status_code courier_report_finish(struct courier_report *r, struct ipc_repo
         if (!make(r))
             return STATUS_NO_MEMORY;
         r->is_made = true;
+        r->is_apart = false;
         buf_release(&r->original);
     }
     *ret_report = r->report;

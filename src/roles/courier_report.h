@@ -21,9 +21,17 @@
  *         courier_report_original(r, octets)     (plain octets of the body's chunks, in order)
  *     courier_report_finish(r, &report)       borrowed until courier_report_free
  *
- * The two calls may come in any order, and side by side. A report is never larger than
- * COURIER_REPORT_SIZE_MAX: it travels whole with its outcomes, so that a new vault can be given
- * them again.
+ * The two calls may come in any order, and side by side. A report travels whole with its outcomes,
+ * so that a new vault can be given them again; but where a large original comes along whole
+ * (courier_report_is_apart), its body goes to the vault ahead of them, and again to the next vault:
+ *
+ *     courier_report_begin(r)                 once its header is here
+ *     courier_report_more(r, octets)          the body's, from its first octet on
+ *     courier_report_end(r)
+ *     courier_report_chunks, _chunks_sent     between these: what is complete
+ *     courier_report_shipped(r, body)         as body_chunk numbered it; courier_report_lost(r)
+ *
+ * What is not shipped when it is finished comes with the original's header only.
  */
 #define COURIER_REPORT_ORIGINAL_MAX (192 * 1024)
 
@@ -103,6 +111,25 @@ void courier_report_original(struct courier_report *r, struct str octets);
 
 /* It cannot be had (the vault does not find it): the report does without. */
 void courier_report_original_lost(struct courier_report *r);
+
+/* Its body is to go ahead, and has not. */
+bool courier_report_is_apart(const struct courier_report *r);
+
+/* The header only, from now on. */
+void courier_report_shorten(struct courier_report *r);
+
+/* False where there is no memory: courier_report_lost, and begin again later. */
+bool courier_report_begin(struct courier_report *r) MUST_USE;
+bool courier_report_more(struct courier_report *r, struct str octets) MUST_USE;
+bool courier_report_end(struct courier_report *r) MUST_USE;
+
+/* What is to be sent, borrowed until it has been. */
+size_t courier_report_chunks(struct courier_report *r, struct ipc_chunk *chunks, size_t count_max);
+void courier_report_chunks_sent(struct courier_report *r);
+
+/* The vault has all of it; it has lost it, or shall forget it. */
+void courier_report_shipped(struct courier_report *r, uint64_t body);
+void courier_report_lost(struct courier_report *r);
 
 /*
  * STATUS_OK or STATUS_NO_MEMORY (try again later). Everything in ret_report is borrowed from r. May

@@ -86,6 +86,8 @@ struct courier {
     struct courier_sts_cache *sts;
     struct courier_tls_report *tls_report;
     struct courier_notice *notices;
+    unsigned shipping; /* reports whose bodies are on their way to the vault */
+    uint64_t body_counter;
     struct courier_explanation *explanations;
     int64_t ipv6_failed_ms; /* on the mono clock, 0: it works, as far as we know */
     uint64_t id_counter, sasl_counter;
