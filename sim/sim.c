@@ -134,6 +134,23 @@ static void power_cut(struct world *w)
     recover(w);
 }
 
+/*
+ * The vault ends by itself, as one does whose disk has failed: it closes the store in order, with
+ * nobody else at it. Then, or in the middle of that, the power goes.
+ */
+static void end_vault(struct world *w)
+{
+    db_close(w->reader);
+    w->reader = NULL;
+    disk_set_fault(FAULT_POWER, 1 + draw(w, 12));
+    vault_batch_close(w->vault);
+    w->vault = NULL;
+    disk_die();
+    disk_power_cut(draw(w, UINT64_MAX));
+    w->power_cuts++;
+    recover(w);
+}
+
 static void kill_vault(struct world *w)
 {
     disk_die();
@@ -508,10 +525,13 @@ static void batch(struct world *w)
     uint64_t failed = vault_batch_numbers(w->vault)->failed_batches;
     if (!vault_batch_commit(w->vault)) {
         w->failures++;
-        if (draw(w, 2))
+        uint64_t end = draw(w, 3);
+        if (end == 0)
             power_cut(w);
-        else
+        else if (end == 1)
             kill_vault(w);
+        else
+            end_vault(w);
         return;
     }
     vault_batch_changes(w->vault, &changed);
@@ -542,7 +562,10 @@ static void housekeeping(struct world *w)
         alive = vault_checkpoint(w->vault, &left);
     if (!alive) {
         w->failures++;
-        power_cut(w);
+        if (draw(w, 2))
+            power_cut(w);
+        else
+            end_vault(w);
     }
     if (disk_struck())
         disk_set_fault(FAULT_NONE, 0);
