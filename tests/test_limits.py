@@ -502,6 +502,24 @@ def test_a_wal_that_a_reader_kept_is_copied_when_he_lets_go(serve):
     mail.wait_until(lambda: wal_size(server) == 0)
 
 
+def test_a_vault_comes_back_beside_a_reader_that_does_not_let_go(serve):
+    server = serve()
+    reader = sqlite3.connect(f"file:{server.folder}/store/postern.db?mode=ro", uri=True,
+                             isolation_level=None)
+    with connect(server) as client:
+        assert client.greet().message(wire.message()[0], [ALICE]).startswith("250")
+        reader.execute("BEGIN")
+        assert reader.execute("SELECT count(*) FROM email").fetchone() == (1,)
+        assert client.message(wire.message()[0], [ALICE]).startswith("250")
+        old = processes.kill_role(server, "vault")
+        processes.wait_for_role(server, "vault", other_than=old)
+        mail.wait_until(lambda: client.message(wire.message()[0], [ALICE]).startswith("250"))
+    assert reader.execute("SELECT count(*) FROM email").fetchone() == (1,)
+    reader.close()
+    with sqlite3.connect(f"file:{server.folder}/store/postern.db?mode=ro", uri=True) as reader:
+        assert reader.execute("SELECT count(*) FROM email").fetchone() == (3,)
+
+
 # At the mailroom's next statement: the snapshot that it has from then on is never let go of.
 HOLD_A_SNAPSHOT = """
 import gdb

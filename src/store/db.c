@@ -16,6 +16,7 @@ enum {
     QUERIES_MAX = 512, /* a power of two, well above the number of statements in the program */
     PAGE_SIZE = 8192,
     BUSY_MS = 5000,
+    READERS_MS = 500, /* what a new writer gives them, that it may begin the WAL anew */
     PARAMETERS_MAX = 63,
 };
 
@@ -293,10 +294,9 @@ enum status_code db_checkpoint(struct db *db, bool full, uint64_t *ret_left)
     int result = sqlite3_wal_checkpoint_v2(
         db->handle, NULL, full ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &in_wal,
         &copied);
-    if (result == SQLITE_OK) {
+    if (result == SQLITE_OK || (result == SQLITE_BUSY && in_wal >= copied)) {
         *ret_left = (uint64_t)(in_wal > copied ? in_wal - copied : 0);
-        if (*ret_left == 0)
-            db->wal_frames = 0;
+        db->wal_frames = *ret_left == 0 ? 0 : (uint64_t)in_wal;
     }
     return status_from_sqlite(result);
 }
@@ -434,14 +434,21 @@ static int renew_wal(sqlite3 *handle)
     return result == SQLITE_OK ? wal->pMethods->xSync(wal, SQLITE_SYNC_FULL) : result;
 }
 
+/*
+ * A reader that holds on to a snapshot keeps some of the WAL from being copied, and the WAL then
+ * has it as safely: it was written and synced just now. No such reader keeps the vault out.
+ */
 static enum status_code open_writer(struct db *db)
 {
     uint64_t left = 0;
     sqlite3_wal_hook(db->handle, wal_grew, db);
     enum status_code status = status_from_sqlite(renew_wal(db->handle));
     if (status == STATUS_OK)
+        status = status_from_sqlite(sqlite3_busy_timeout(db->handle, READERS_MS));
+    if (status == STATUS_OK)
         status = db_checkpoint(db, true, &left);
-    return status == STATUS_OK && left > 0 ? STATUS_BUSY : status;
+    sqlite3_busy_timeout(db->handle, BUSY_MS);
+    return status == STATUS_BUSY ? STATUS_OK : status;
 }
 
 /* Readable for the group, whatever the umask; SQLite gives the WAL and its index the same mode. */

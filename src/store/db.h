@@ -36,8 +36,9 @@ enum db_mode {
 
 /*
  * Opens DATA/store/postern.db, given its full path. DB_WRITE creates the file and the schema where
- * there is none, migrates an older format forward, and runs a full checkpoint, so that STATUS_OK
- * means that everything committed so far is in the database file and synced. A newer format is
+ * there is none, migrates an older format forward, writes the WAL again and syncs it, and runs a
+ * full checkpoint, so that STATUS_OK means that everything committed so far is safe: in the
+ * database file, or, where a reader holds on to a snapshot, in the WAL. A newer format is
  * STATUS_UNSUPPORTED. DB_READ: STATUS_NOT_FOUND where there is no store yet. The files are readable
  * for the group.
  */
@@ -118,8 +119,9 @@ MUST_USE enum status_code db_savepoint_release(struct db *db);
 MUST_USE enum status_code db_savepoint_undo(struct db *db);
 
 /*
- * Copies committed pages from the WAL into the database file. full waits for readers (bounded) and
- * starts the WAL anew; otherwise it does what readers allow. *ret_left: frames not copied yet.
+ * Copies committed pages from the WAL into the database file, as far as readers allow; full waits
+ * for them (bounded) and starts the WAL anew. *ret_left: frames not copied yet, also with
+ * STATUS_BUSY.
  */
 MUST_USE enum status_code db_checkpoint(struct db *db, bool full, uint64_t *ret_left);
 
