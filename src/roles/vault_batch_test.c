@@ -649,6 +649,21 @@ static enum status_code rename_to(struct world *w, const char *from, const char 
     return commit_one(w).status;
 }
 
+static void a_clock_beyond_reason_leaves_uidvalidities_in_order(void **state)
+{
+    static const int64_t times[] = {INT64_MAX, -5000, 0, 7258118400000, UINT32_MAX * 1000LL};
+    struct world *w = *state;
+    int64_t last = count(w, "SELECT max(uidvalidity) FROM mailbox");
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        char path[8];
+        snprintf(path, sizeof path, "m%zu", i);
+        struct ipc_mailbox_create_in in = {.at_ms = times[i], .path = text_from(str_from_c(path))};
+        vault_mailbox_create(w->vault, ticket(w), w->alice, &in);
+        assert_int_equal(commit_one(w).status, STATUS_OK);
+        assert_int_equal(count(w, "SELECT max(uidvalidity) FROM mailbox"), last + 1 + (int64_t)i);
+    }
+}
+
 static void a_tree_of_mailboxes_is_renamed_by_its_root(void **state)
 {
     struct world *w = *state;
@@ -791,6 +806,7 @@ int main(void)
         IN_A_WORLD(a_trace_is_purged_after_a_month_whatever_the_wall_says),
         IN_A_WORLD(a_large_body_goes_in_slices_after_the_last_entry_that_has_it),
         IN_A_WORLD(a_large_body_that_never_became_a_message_goes_in_slices),
+        IN_A_WORLD(a_clock_beyond_reason_leaves_uidvalidities_in_order),
         IN_A_WORLD(a_tree_of_mailboxes_is_renamed_by_its_root),
         IN_A_WORLD(renaming_the_inbox_leaves_an_empty_one),
         IN_A_WORLD(a_deleted_parent_stays_as_a_name),

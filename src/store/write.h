@@ -259,6 +259,16 @@ MUST_USE enum status_code alias_clear(struct writer *w, struct text address, int
 MUST_USE enum status_code alias_add_target(struct writer *w, uint64_t alias, uint32_t number,
                                            struct text target, struct diag *d);
 
+/*
+ * What the wall's clock makes of a UIDVALIDITY. 0 where it cannot be right: then there would be no
+ * room left to grow, and none may ever be used twice.
+ */
+static inline uint32_t uidvalidity_of(int64_t at_ms)
+{
+    int64_t at_s = at_ms / 1000;
+    return at_s > 0 && at_s < 0xF0000000 ? (uint32_t)at_s : 0; /* until 2097 */
+}
+
 /* ---- Restoring (write_restored.c) ---------------------------------------------------------------
  */
 

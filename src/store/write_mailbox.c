@@ -42,7 +42,7 @@ static struct str split_last(struct str path, struct str *ret_way)
 /* RFC 3501 §2.3.1.1: never smaller than one given out before; also grows with the clock. */
 static uint32_t new_uidvalidity(struct writer *w, int64_t at_ms)
 {
-    uint32_t now_s = (uint32_t)(at_ms / 1000);
+    uint32_t now_s = uidvalidity_of(at_ms);
     w->uidvalidity = now_s > w->uidvalidity ? now_s : w->uidvalidity + 1;
     return w->uidvalidity;
 }

@@ -11,7 +11,7 @@ enum { IDS_SKIPPED = 1 << 30 };
 /* New for every mailbox, and each another, so that no name ever shows one again that it had. */
 static enum status_code renew_uidvalidities(struct writer *w, int64_t at_ms)
 {
-    uint32_t now_s = (uint32_t)(at_ms / 1000);
+    uint32_t now_s = uidvalidity_of(at_ms);
     uint32_t base = now_s > w->uidvalidity ? now_s : w->uidvalidity;
     struct query *q =
         db_query(w->db, "UPDATE mailbox SET uidvalidity = $base + r.number FROM (SELECT id, "
