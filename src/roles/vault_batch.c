@@ -367,10 +367,16 @@ enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *
     status = purge_slice(&b->writer, &p, ret_more);
     /* A destination may have gone. */
     vault_queue_forget(b);
-    if (status == STATUS_OK)
+    if (status == STATUS_OK) {
         status = commit_writer(b);
-    else
+        if (status == STATUS_CORRUPT)
+            status = STATUS_IO;
+    } else {
         writer_rollback(&b->writer);
+        /* A page that cannot be read is not the end of everything else. */
+        if (status == STATUS_IO)
+            status = STATUS_CORRUPT;
+    }
     note_length(b);
     if (status == STATUS_OK) {
         b->purged_hour = hour;
