@@ -352,6 +352,20 @@ def test_what_is_no_configuration_is_not_tried_again(tmp_path):
     assert done.returncode == FAILED and "directory" in done.stderr
 
 
+def test_what_could_not_be_printed_is_told(cli):
+    for words in ["domain", "list"], ["domain", "list", "--json"], ["domain", "list", "--help"]:
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([postern.PROGRAM, *words, "--config", cli.config], stdout=full,
+                                  stderr=subprocess.PIPE, text=True, timeout=60)
+        assert done.returncode == FAILED
+        assert done.stderr == "postern: domain list: standard output: No space left on device\n"
+
+
+def test_a_password_that_is_too_long_is_called_so(cli):
+    said = cli("account", "add", "late@cli.test", stdin="x" * 5000 + "\n", status=FAILED)
+    assert "1 to 1024" in said
+
+
 def test_a_password_that_is_not_there_is_missed(cli):
     assert "standard input" in cli("account", "add", "late@cli.test", stdin="", status=FAILED)
 

@@ -1,6 +1,7 @@
 """`postern sendmail`: any program on the machine can hand a message in, and cron can."""
 
 import os
+import socket
 import subprocess
 
 import pytest
@@ -110,3 +111,25 @@ def test_without_a_server_it_is_to_be_tried_again(server):
     done = subprocess.run([postern.PROGRAM, "sendmail", "-C", other, "alice"], input=b"x\n",
                           capture_output=True, timeout=60)
     assert done.returncode == EX_TEMPFAIL
+
+
+def test_a_server_that_goes_away_is_to_be_tried_again(server):
+    """Before the message, and in the middle of it."""
+    path = server.config.parent / "gone"
+    config = server.config.with_name("gone.conf")
+    config.write_text(server.config.read_text().replace("/run/sendmail", "/gone"))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        for replies in [], ["220 x", "250 x", "250 x", "250 x", "354 x"]:
+            child = subprocess.Popen([postern.PROGRAM, "sendmail", "-C", config, "alice"],
+                                     stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            child.stdin.write(b"words\n" * 500_000)
+            child.stdin.close()
+            with listener.accept()[0] as peer:
+                for reply in replies:
+                    peer.sendall(reply.encode() + b"\r\n")
+                    peer.recv(1000)
+            assert child.wait(20) == EX_TEMPFAIL
+            assert b"the connection was lost" in child.stderr.read()
+            child.stderr.close()

@@ -1,5 +1,6 @@
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -224,8 +225,11 @@ int cli_main(int argc, char **argv, FILE *in, FILE *out, FILE *err)
     arena_init(&cli.arena, 256UL * 1024 * 1024);
     enum cli_exit code = run(&cli, argc - 1 - (int)words, argv + 1 + words);
     arena_reset(&cli.arena);
-    if (fflush(out) != 0 && code == CLI_OK)
-        code = CLI_FAILED;
+    errno = 0;
+    if (fflush(out) != 0 || ferror(out)) { /* whoever reads it has not all of it */
+        cli_fail(&cli, CLI_FAILED, "standard output: %s", strerror(errno ? errno : EIO));
+        code = code == CLI_OK ? CLI_FAILED : code;
+    }
     return (int)code;
 }
 

@@ -24,7 +24,7 @@ void cli_generate_password(struct buf *out)
     }
 }
 
-/* One line, without its end; false at the end of the file or where it is too long. */
+/* One line, without its end; false at the end of the file. */
 static bool read_line(FILE *in, struct buf *out)
 {
     int c;
@@ -32,7 +32,7 @@ static bool read_line(FILE *in, struct buf *out)
         buf_append_byte(out, (char)c);
     if (out->len > 0 && out->ptr[out->len - 1] == '\r')
         buf_truncate(out, out->len - 1);
-    return !out->failed && (c == '\n' || out->len > 0);
+    return c == '\n' || out->len > 0 || out->failed;
 }
 
 static bool ask_hidden(struct cli *cli, const char *question, struct buf *out)
@@ -93,6 +93,8 @@ enum cli_exit cli_new_password(struct cli *cli, struct buf *out, bool *ret_gener
         code = ask_twice(cli, out);
     else
         code = from_file(cli, "-", out);
+    if (code == CLI_OK && out->failed)
+        code = cli_fail(cli, CLI_FAILED, "a password is 1 to %d octets", CLI_PASSWORD_SIZE_MAX);
     if (code == CLI_OK && out->len == 0)
         code = cli_fail(cli, CLI_FAILED, "an empty password is none");
     return code;

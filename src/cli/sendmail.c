@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pwd.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sysexits.h>
@@ -479,6 +480,7 @@ static int run(struct sendmail *m, int argc, char **argv, FILE *in)
 int sendmail_main(int argc, char **argv, FILE *in, FILE *out, FILE *err)
 {
     struct sendmail m = {.out = out, .err = err, .config_file = CLI_CONFIG_FILE, .full_name = ""};
+    signal(SIGPIPE, SIG_IGN); /* a server that has gone is to be told of, not died of */
     arena_init(&m.arena, CONFIG_ARENA_SIZE + RECIPIENTS_SIZE_MAX * 16);
     buf_init(&m.recipients, RECIPIENTS_SIZE_MAX);
     buf_init(&m.message, 0);
