@@ -343,7 +343,7 @@ static void make_folder(struct world *w)
              "listen mx 127.0.0.1:25 {\n    tls no\n}\nlisten lmtp 127.0.0.1:24 {\n    tls no\n}\n"
              "listen imap 127.0.0.1:143 {\n    tls no\n}\n"
              "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
-             "limits {\n    connection-rate 1000000\n}\n"
+             "limits {\n    connection-rate 1000000\n    greeting-delay 0s\n}\n"
              "relay-from 192.0.2.0/24\n"
              "route sink {\n    domains *\n    to unix:%s/sink\n    protocol lmtp\n}\n"
              "outbound {\n    retry 1s\n}\n",

@@ -139,6 +139,7 @@ def test_trusted_networks_are_not_counted(serve):
 def test_a_silent_client_is_cut_off(serve, said):
     server = serve("idle-time 1s")
     with connect(server) as client:
+        assert client.reply().startswith("220")
         client.send(said)
         last = ""
         while not last.startswith("421"):
@@ -359,8 +360,9 @@ def test_a_proxy_that_sends_no_header_is_cut_off(serve):
 def test_from_elsewhere_a_proxy_header_is_no_header(serve):
     server = serve()
     with connect(server, before=proxy_header("192.0.2.7")) as client:
-        assert client.reply().startswith(("220", "554", "500", "421"))
-        assert not client.line().startswith("2")
+        assert client.reply().startswith(("220", "554"))
+        with contextlib.suppress(ConnectionResetError):
+            assert not client.line().startswith("2")
 
 
 # ---- Reload -------------------------------------------------------------------------------------
@@ -459,6 +461,26 @@ def test_a_stop_says_goodbye_and_waits_for_nobody(serve):
 
 
 # ---- The greeting --------------------------------------------------------------------------------
+
+
+def greeting_of_the_hasty(server):
+    with socket.create_connection(server.address("smtp"), 20) as hasty:
+        hasty.sendall(b"EHLO bot.elsewhere.test\r\n")
+        return hasty.recv(1000)[:4]
+
+
+def test_who_does_not_wait_for_the_greeting_is_refused(serve):
+    server = serve()
+    # Two milliseconds: on a busy machine a client may come too late to be too early.
+    assert b"554 " in {greeting_of_the_hasty(server) for _ in range(20)}
+    with connect(server) as patient:
+        assert patient.greet().message(wire.message()[0], [ALICE]).startswith("250")
+
+
+def test_who_is_trusted_is_greeted_at_once_unless_told_otherwise(serve):
+    assert greeting_of_the_hasty(serve(extra=f"trust {postern.HOST}")) == b"220 "
+    asked = serve("greeting-delay 100ms", extra=f"trust {postern.HOST}")
+    assert greeting_of_the_hasty(asked) == b"554 "
 
 
 def test_who_talks_before_a_greeting_that_is_held_back_is_refused(serve):

@@ -43,6 +43,13 @@
 #define LIMIT_SMTP_UNKNOWN_RECIPIENTS 5
 #define LIMIT_SMTP_TARPIT_MS          5000
 
+/*
+ * How long a stranger waits for the greeting of an mx listener, for 554 5.5.1 to those who talk
+ * before it. Who does not wait at all has spoken by then: its octets follow the handshake in
+ * microseconds. Nobody else notices.
+ */
+#define LIMIT_SMTP_GREETING_DELAY_MS 2
+
 /* Transactions of one connection before 421 4.7.0: a peer with more may connect again. */
 #define LIMIT_SMTP_TRANSACTIONS 1000
 

@@ -41,6 +41,7 @@ static const struct config_limits default_limits = {
     .errors = LIMIT_SMTP_ERRORS,
     .unknown_recipients = LIMIT_SMTP_UNKNOWN_RECIPIENTS,
     .tarpit_ms = LIMIT_SMTP_TARPIT_MS,
+    .greeting_delay_ms = LIMIT_SMTP_GREETING_DELAY_MS,
     .role_silence_ms = LIMIT_ROLE_SILENCE_MS,
     .transactions = LIMIT_SMTP_TRANSACTIONS,
     .body_rate_min = LIMIT_SMTP_BODY_RATE_MIN,

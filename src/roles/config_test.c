@@ -90,7 +90,7 @@ static void every_directive_arrives(void **state)
               "resolver {\n forward 192.0.2.1 [2001:db8::1]:5353\n stub example.test 192.0.2.2:54\n"
               " nodefault test 10.in-addr.arpa\n}\n"
               "limits {\n message-size 1M\n idle-time 90s\n recipients 7\n tarpit 0s\n "
-              "greeting-delay 2s\n role-silence 5s\n}\n");
+              "greeting-delay 2500ms\n role-silence 5s\n}\n");
     const struct config *c = &r.config;
     assert_str(c->control, "/run/c");
     assert_str(c->users[ROLE_EDGE], "e");
@@ -116,7 +116,7 @@ static void every_directive_arrives(void **state)
     assert_int_equal(c->limits.smtp_idle_ms, 90000);
     assert_int_equal(c->limits.recipients, 7);
     assert_int_equal(c->limits.tarpit_ms, 0);
-    assert_int_equal(c->limits.greeting_delay_ms, 2000);
+    assert_int_equal(c->limits.greeting_delay_ms, 2500);
     assert_int_equal(c->limits.role_silence_ms, 5000);
     release(&r);
 }

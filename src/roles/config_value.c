@@ -34,6 +34,8 @@ const char *config_value_size(struct str word, uint64_t *ret_size)
 const char *config_value_duration(struct str word, uint64_t *ret_ms)
 {
     static const uint64_t factors[] = {1000, 60 * 1000, 3600 * 1000, 86400 * 1000};
+    if (str_ends(word, STR("ms")) && str_to_u64(str_sub(word, 0, word.len - 2), UINT64_MAX, ret_ms))
+        return NULL;
     bool has_unit = word.len > 0 && !ascii_is_digit(word.ptr[word.len - 1]);
     if (!has_unit || !read_unit(word, "smhd", factors, ret_ms))
         return "is no duration (like 90s, 5m, 1h or 7d)";

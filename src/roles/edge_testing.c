@@ -20,7 +20,8 @@ static const struct str config_text = STR("hostname mail.example.org\ndata /var/
                                           "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
                                           "listen mx 127.0.0.1:26 {\n    tls no\n"
                                           "    proxy-from 192.0.2.0/24\n}\n"
-                                          "relay-from 198.51.100.0/24\n");
+                                          "relay-from 198.51.100.0/24\n"
+                                          "limits {\n    greeting-delay 0s\n}\n");
 
 /* ---- The other roles ----------------------------------------------------------------------- */
 
