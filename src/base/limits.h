@@ -101,7 +101,7 @@
  */
 #define LIMIT_WATCHED_ACCOUNTS 65536
 
-/* All message bytes in flight in one edge, not yet committed: 452 4.3.1. */
+/* All messages in flight in one edge, with their recipients, not yet committed: 452 4.3.1. */
 #define LIMIT_BODIES_IN_FLIGHT_SIZE (256L * 1024 * 1024)
 
 /* A TLS handshake, or a PROXY header, that does not end: close. */

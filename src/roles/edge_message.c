@@ -240,13 +240,30 @@ static bool plan_relays(struct edge_message *m, const struct ipc_relay *relays, 
     return true;
 }
 
+/* What the message holds in memory counts against the one budget of all bodies. */
+static void charge_for(struct edge_message *m, size_t held)
+{
+    m->edge->bodies_in_flight_size += held;
+    m->edge->bodies_in_flight_size -= m->charged;
+    m->charged = held;
+}
+
+/* Recipients count before there is a body: many clients may have many, and say no more. */
+static bool has_room_for_envelope(struct edge_message *m)
+{
+    charge_for(m, m->arena.used);
+    return m->edge->bodies_in_flight_size <=
+           m->edge->settings->config.limits.bodies_in_flight_size;
+}
+
 bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient)
 {
     struct recipient *r = arena_alloc(&m->arena, sizeof *r);
     if (!r || !arena_dup(&m->arena, recipient->address, &r->address) ||
         !dup_text(&m->arena, recipient->orcpt, &r->orcpt) ||
         !plan_deliveries(m, recipient->targets, recipient->target_count, &r->deliveries) ||
-        !plan_relays(m, recipient->relays, recipient->relay_count, &r->relays))
+        !plan_relays(m, recipient->relays, recipient->relay_count, &r->relays) ||
+        !has_room_for_envelope(m))
         return false;
     r->notify = recipient->notify;
     r->delivery_count = recipient->target_count;
@@ -260,14 +277,6 @@ bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipi
 
 /* ---- The body -----------------------------------------------------------------------------------
  */
-
-/* What the message holds in memory counts against the one budget of all bodies. */
-static void charge_for(struct edge_message *m, size_t held)
-{
-    m->edge->bodies_in_flight_size += held;
-    m->edge->bodies_in_flight_size -= m->charged;
-    m->charged = held;
-}
 
 static void discharge(struct edge_message *m)
 {
@@ -319,7 +328,7 @@ static void charge(struct edge_message *m)
     if (m->lost != STATUS_OK)
         return;
     size_t before = m->charged;
-    size_t held = PARTS_COST + m->head.len;
+    size_t held = m->arena.used + PARTS_COST + m->head.len;
     if (m->parts)
         held += body_writer_held(m->parts->writer);
     if (m->parts && body_writer_size(m->parts->writer) >= LIMIT_CHUNK_SIZE)

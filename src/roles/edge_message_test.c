@@ -61,7 +61,7 @@ static void bodies_beyond_the_budget_are_452(void **state)
     w.edge->bodies_in_flight_size = 900 * 1024;
     world_say(&w, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
     world_hear(&w, "452 4.3.1");
-    w.edge->bodies_in_flight_size = 0;
+    w.edge->bodies_in_flight_size -= 900 * 1024;
     world_say(&w, "DATA\r\n");
     world_hear(&w, "354 ");
     world_say(&w, HEADER "x\r\n.\r\n");
@@ -106,6 +106,29 @@ static void what_the_engine_refuses_is_logged(void **state)
     world_hear(&w, "550 5.6.0");
     world_expect_log(&w, "event=not-accepted");
     world_expect_log(&w, "why=\"the message holds a bare LF\"");
+    world_close(&w);
+}
+
+/* Many recipients on many connections take memory too, also where no body ever comes. */
+static void recipients_beyond_the_budget_are_452(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    w.edge->settings->config.limits.bodies_in_flight_size = 1024 * 1024;
+    world_begin_mail(&w, MX);
+    assert_in_range(w.edge->bodies_in_flight_size, 1, 4096);
+    w.edge->bodies_in_flight_size += 1024 * 1024 - 4096;
+    for (int i = 0; i < 100 && w.edge->bodies_in_flight_size <= 1024 * 1024; i++) {
+        world_say(&w, "RCPT TO:<alice@example.org>\r\n");
+        world_turns(&w, 10);
+        world_hear(&w, w.edge->bodies_in_flight_size <= 1024 * 1024 ? "250 2.1.5" : "452 4.3.1");
+    }
+    assert_in_range(w.edge->bodies_in_flight_size, 1024 * 1024 + 1, 1024 * 1024 + 4096);
+    world_say(&w, "RSET\r\n");
+    world_hear(&w, "250 ");
+    assert_int_equal(w.edge->bodies_in_flight_size, 1024 * 1024 - 4096);
+    w.edge->bodies_in_flight_size = 0;
     world_close(&w);
 }
 
@@ -181,6 +204,7 @@ int main(void)
         cmocka_unit_test(bodies_beyond_the_budget_are_452),
         cmocka_unit_test(a_part_that_finds_the_disk_full_is_452),
         cmocka_unit_test(what_the_engine_refuses_is_logged),
+        cmocka_unit_test(recipients_beyond_the_budget_are_452),
         cmocka_unit_test(a_refused_message_gives_its_connection_free),
         cmocka_unit_test(the_end_of_a_long_header_is_looked_for_once),
     };

@@ -7,6 +7,8 @@
 #include "base/bug.h"
 #include "base/limits.h"
 
+const struct smtp_reply edge_smtp_reply_no_room =
+    SMTP_REPLY(452, 4, 3, 1, "Too much mail at once, try again later");
 const struct smtp_reply edge_smtp_reply_temporary =
     SMTP_REPLY(451, 4, 3, 0, "Cannot do this now, try again later");
 const struct smtp_reply edge_smtp_reply_not_yours =

@@ -39,6 +39,7 @@ struct edge_smtp {
 enum { EDGE_SMTP_KEY_SIZE = 32 };
 
 /* Replies that several questions have in common; _usual is what the engine says by itself. */
+extern const struct smtp_reply edge_smtp_reply_no_room;
 extern const struct smtp_reply edge_smtp_reply_temporary;
 extern const struct smtp_reply edge_smtp_reply_not_yours;
 extern const struct smtp_reply edge_smtp_reply_usual;

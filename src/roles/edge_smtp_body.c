@@ -9,8 +9,6 @@
 #include "roles/edge_smtp.h"
 #include "store/queue.h"
 
-static const struct smtp_reply reply_no_room =
-    SMTP_REPLY(452, 4, 3, 1, "Too much mail at once, try again later");
 static const struct smtp_reply reply_full =
     SMTP_REPLY(452, 4, 3, 1, "Out of disk space, try again later");
 static const struct smtp_reply reply_loop =
@@ -66,7 +64,7 @@ void edge_smtp_begin_body(struct edge_smtp *s, const struct smtp_event_body_star
     buf_release(&received);
     if (begun)
         edge_message_on_room(s->message, on_room, s);
-    edge_smtp_answer(s, begun ? &edge_smtp_reply_usual : &reply_no_room);
+    edge_smtp_answer(s, begun ? &edge_smtp_reply_usual : &edge_smtp_reply_no_room);
 }
 
 void edge_smtp_take_body(struct edge_smtp *s, struct str octets)
@@ -90,7 +88,7 @@ static const struct smtp_reply *reply_to_status(enum status_code status)
     case STATUS_OK:
         return &edge_smtp_reply_usual;
     case STATUS_NO_MEMORY:
-        return &reply_no_room;
+        return &edge_smtp_reply_no_room;
     case STATUS_DISK_FULL:
         return &reply_full;
     case STATUS_OVER_QUOTA:

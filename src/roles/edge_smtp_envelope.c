@@ -126,7 +126,7 @@ static void on_recipient(void *context, enum status_code status,
         .relay_count = out->relays_count,
     };
     bool kept = edge_message_add_recipient(s->message, &recipient);
-    edge_smtp_answer_later(s, kept ? &edge_smtp_reply_usual : &edge_smtp_reply_temporary);
+    edge_smtp_answer_later(s, kept ? &edge_smtp_reply_usual : &edge_smtp_reply_no_room);
 }
 
 void edge_smtp_ask_recipient(struct edge_smtp *s, const struct smtp_event_recipient *recipient)
