@@ -416,10 +416,26 @@ static struct sasl_server *new_sasl(const struct keeper *k, enum sasl_mechanism 
                              .plus_offered = in->tls});
 }
 
+/*
+ * The one that has waited longest for its client gives way: clients that begin and say no more, of
+ * however many addresses, keep nobody from logging in.
+ */
+static void make_room(struct keeper *k)
+{
+    struct exchange *oldest = NULL;
+    for (struct exchange *x = k->exchanges; x; x = x->next) /* the newest first */
+        if (x->call == 0)
+            oldest = x;
+    if (oldest)
+        end_exchange(oldest, OUTCOME_ABORTED);
+}
+
 static struct exchange *new_exchange(struct keeper *k, struct channel *from, uint32_t id,
                                      const struct ipc_sasl_start_in *in,
                                      enum sasl_mechanism mechanism)
 {
+    if (k->exchange_count >= EXCHANGES_MAX)
+        make_room(k);
     struct exchange *x = k->exchange_count < EXCHANGES_MAX ? calloc(1, sizeof *x) : NULL;
     if (!x)
         return NULL;

@@ -569,6 +569,27 @@ static void an_exchange_can_be_given_up_at_any_time(void **state)
     close_world(&w);
 }
 
+/* Strangers that begin to log in and wait. */
+static void exchanges_without_end_keep_nobody_out(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    for (uint64_t session = 100; session < 5100; session++) {
+        start(&w, session, "LOGIN", "10.0.0.2", LISTEN_IMAP, STR(""));
+        if (session % 500 == 0)
+            wait_for_reply(&w, 1);
+    }
+    wait_for_reply(&w, 1);
+    assert_int_equal(w.outcome, CHALLENGE);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    /* The oldest have given way. */
+    assert_int_equal(step(&w, 100, STR("alice")), MALFORMED);
+    assert_int_equal(step(&w, 5099, STR("alice")), CHALLENGE);
+    close_world(&w);
+}
+
 static void on_tickets(void *context, enum status_code status,
                        const struct ipc_ticket_keys_out *out)
 {
@@ -896,6 +917,7 @@ int main(void)
         cmocka_unit_test(nobody_has_one_salt_by_all_his_names),
         cmocka_unit_test(guessing_is_held_up_and_others_are_not),
         cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
+        cmocka_unit_test(exchanges_without_end_keep_nobody_out),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
         cmocka_unit_test(it_signs_on_the_signing_channel),
         cmocka_unit_test(a_courier_logs_in_by_the_password_of_a_route),
