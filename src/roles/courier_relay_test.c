@@ -38,7 +38,8 @@ struct world {
     struct watch accepts;
     struct session sessions[SESSIONS_MAX];
     size_t session_count;
-    bool lets_nobody_in, takes_nothing;
+    bool lets_nobody_in, takes_nothing, says_nothing;
+    struct now clock; /* where the time is the test's */
     int messages;
     struct buf last_message;
 
@@ -133,7 +134,8 @@ static void on_accept(void *context, unsigned what)
     *s = (struct session){.world = w, .open = true};
     buf_init(&s->in, 1 << 20);
     stream_open(&s->stream, w->loop, fd, on_session, s);
-    say(s, w->lets_nobody_in ? "554 5.7.1 No\r\n" : "220 next.test\r\n");
+    if (!w->says_nothing)
+        say(s, w->lets_nobody_in ? "554 5.7.1 No\r\n" : "220 next.test\r\n");
 }
 
 static uint16_t start_next_server(struct world *w)
@@ -350,12 +352,15 @@ static void open_mailroom(struct world *w)
 
 /* The next server as a route of so many addresses. */
 static void open_world_with(struct world *w, const char *const *recipients, size_t count,
-                            size_t addresses)
+                            size_t addresses, bool own_clock)
 {
     char text[1000], to[500] = "";
     int fds[2];
     memset(w, 0, sizeof *w);
     w->loop = loop_new();
+    w->clock = (struct now){.mono_ms = 1000, .wall_ms = 1000};
+    if (own_clock)
+        loop_use_clock(w->loop, &w->clock);
     w->recipients = recipients;
     w->recipient_count = count;
     w->body = body_writer_new();
@@ -377,7 +382,7 @@ static void open_world_with(struct world *w, const char *const *recipients, size
 
 static void open_world(struct world *w, const char *const *recipients, size_t count)
 {
-    open_world_with(w, recipients, count, 1);
+    open_world_with(w, recipients, count, 1, false);
 }
 
 static void write_body(struct world *w, size_t lines)
@@ -605,7 +610,7 @@ static void a_search_for_a_server_ends_before_all_addresses_do(void **state)
     (void)state;
     static const char *const recipients[] = {"ann@a.test"};
     struct world w;
-    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2);
+    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, false);
     write_body(&w, 2);
     w.lets_nobody_in = true;
     open_vault(&w);
@@ -616,6 +621,32 @@ static void a_search_for_a_server_ends_before_all_addresses_do(void **state)
     while (w.arrivals == 0)
         loop_turn(w.loop, true);
     assert_int_equal(w.arrival_state, 1);
+    close_world(&w);
+}
+
+/* Servers that say nothing may each do so for five minutes, but not all of them. */
+static void a_search_for_a_server_ends_after_half_an_hour(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"ann@a.test"};
+    enum { MINUTE_MS = 60 * 1000, TURNS = 50 };
+    struct world w;
+    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, true);
+    write_body(&w, 2);
+    w.says_nothing = true;
+    open_vault(&w);
+    int64_t began_ms = 0;
+    while (w.told == 0) {
+        for (int i = 0; i < TURNS; i++)
+            loop_turn(w.loop, false);
+        if (w.session_count > 0 && began_ms == 0)
+            began_ms = w.clock.mono_ms;
+        w.clock.mono_ms += began_ms > 0 ? MINUTE_MS / 2 : 0;
+    }
+    int64_t took_ms = w.clock.mono_ms - began_ms;
+    assert_in_range(took_ms, LIMIT_OUTBOUND_SEARCH_MS, LIMIT_OUTBOUND_SEARCH_MS + 2 * MINUTE_MS);
+    assert_in_range(w.session_count, 6, 7);
+    assert_int_equal(w.outcomes[0], 2);
     close_world(&w);
 }
 
@@ -673,6 +704,7 @@ int main(void)
         cmocka_unit_test(a_large_original_goes_ahead_again_where_the_outcome_was_not_kept),
         cmocka_unit_test(a_server_that_nobody_reaches_is_left_alone),
         cmocka_unit_test(a_search_for_a_server_ends_before_all_addresses_do),
+        cmocka_unit_test(a_search_for_a_server_ends_after_half_an_hour),
         cmocka_unit_test(a_server_that_takes_no_first_message_is_left_alone),
         cmocka_unit_test(a_courier_that_stops_says_goodbye_first),
     };
