@@ -94,11 +94,6 @@ def test_nobody_speaks_for_a_group(lab, address, own):
         assert reply.startswith("250" if own else "550 5.7.1"), reply
 
 
-def test_nothing_is_held_for_a_mailbox_here(lab):
-    _, reply = lab.submit("bob@demo.test", mail_args="HOLDFOR=60")
-    assert reply.startswith("550 5.3.3"), reply
-
-
 def test_the_trace_tells_what_was_asked(lab):
     sent, reply = lab.submit(
         "bob@elsewhere.test", body=b"\xe9\r\n",

@@ -94,6 +94,37 @@ def test_an_account_has_its_daily_limit(lab):
         lab.wait_gone(sent)
 
 
+def test_future_release_holds_for_mailboxes_here(lab):
+    """RFC 4865: one here, one elsewhere; and a mailbox that has gone by then."""
+    lab.run("account", "add", "leaver@demo.test", "--no-password")
+    with lab.peer() as host:
+        elsewhere = f"bob@{lab.domain(host)}"
+        sent, reply = lab.submit("bob@demo.test", "leaver@demo.test", elsewhere,
+                                 mail_args="HOLDFOR=3")
+        assert reply.startswith("250"), reply
+        came = lambda: [m for m in lab.inbox("bob") if m["Message-ID"] == sent.id]
+        assert not came() and not host.messages
+        rows = lab.waiting(sent)
+        assert {row.recipient: row.destination.partition(":")[0] for row in rows} == {
+            "bob@demo.test": "here", "leaver@demo.test": "here", elsewhere: "dns"}
+        lab.run("account", "remove", "leaver@demo.test")
+        [message] = mail.wait_until(came)
+        assert message["Return-Path"].strip() == "<alice@demo.test>"
+        assert len(message.get_all("Received")) == 2  # when it came, and when it was let go
+        report = lab.wait_for_report(sent)
+        told = {r["Final-Recipient"].partition(";")[2].strip()
+                for message in lab.reports(sent) for r in relay.Report(message).recipients}
+        assert "leaver@demo.test" in told and "bob@demo.test" not in told, report.words
+
+
+def test_what_is_held_for_a_mailbox_here_needs_nothing_of_others(lab):
+    """It never leaves the machine: TLS, and servers that know of deadlines, are here."""
+    sent, reply = lab.submit("bob@demo.test", mail_args="HOLDFOR=1 REQUIRETLS BY=600;R")
+    assert reply.startswith("250"), reply
+    mail.wait_until(lambda: [m for m in lab.inbox("bob") if m["Message-ID"] == sent.id])
+    assert not lab.reports(sent)
+
+
 def test_future_release_holds(lab):
     with lab.peer() as host:
         sent, reply = lab.submit(f"bob@{lab.domain(host)}", mail_args="HOLDFOR=3")

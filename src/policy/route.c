@@ -239,6 +239,15 @@ static void begin_literal(struct route *r)
         route_add_literal(r, octets);
 }
 
+static void begin_here(struct route *r)
+{
+    r->zones->lookup = ROUTE_LOOKUP_ADDRESS;
+    r->zones->name = STR("");
+    route_add_own(r);
+    if (r->candidate_count == 0)
+        r->for_now = STR("This server has no mx listener for mail to its own mailboxes");
+}
+
 void route_begin(struct route *r, struct arena *arena, const struct route_settings *settings,
                  struct str destination)
 {
@@ -253,6 +262,8 @@ void route_begin(struct route *r, struct arena *arena, const struct route_settin
     make_zones(r);
     if (r->kind == ROUTE_LITERAL && !r->no_memory)
         begin_literal(r);
+    else if (r->kind == ROUTE_HERE && !r->no_memory)
+        begin_here(r);
     go_on(r);
 }
 

@@ -83,7 +83,13 @@ bool route_destination(const struct route_rules *rules, struct str domain, struc
 bool route_destination_lenient(struct str destination, struct buf *out);
 bool route_destination_is_lenient(struct str destination);
 
-enum route_kind { ROUTE_DNS, ROUTE_RULE, ROUTE_LITERAL };
+enum route_kind { ROUTE_DNS, ROUTE_RULE, ROUTE_LITERAL, ROUTE_HERE };
+
+/*
+ * Where mail for a mailbox here waits that is held until its time (RFC 4865): then it goes to this
+ * server's own mx listeners, like a stranger's.
+ */
+#define ROUTE_DESTINATION_HERE "here:mailboxes"
 
 /*
  * The destination's kind (ROUTE_DNS for a lenient one) and what stands behind the colon; false

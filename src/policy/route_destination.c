@@ -121,8 +121,12 @@ bool route_destination_split(struct str destination, enum route_kind *ret_kind,
         return !str_empty(*ret_rest);
     }
     static const char *const prefixes[] = {
-        [ROUTE_DNS] = "dns:", [ROUTE_RULE] = "route:", [ROUTE_LITERAL] = "literal:"};
-    for (int kind = ROUTE_DNS; kind <= ROUTE_LITERAL; kind++) {
+        [ROUTE_DNS] = "dns:",
+        [ROUTE_RULE] = "route:",
+        [ROUTE_LITERAL] = "literal:",
+        [ROUTE_HERE] = "here:",
+    };
+    for (int kind = ROUTE_DNS; kind <= ROUTE_HERE; kind++) {
         struct str prefix = str_from_c(prefixes[kind]);
         if (!str_starts(destination, prefix) || destination.len == prefix.len)
             continue;

@@ -253,6 +253,24 @@ void route_add_literal(struct route *r, const uint8_t octets[16])
     add_address(r, c, octets);
 }
 
+/* RFC 4865: mail for here. A host each, for each has a port of its own; no name: it is us. */
+void route_add_own(struct route *r)
+{
+    for (size_t i = 0; i < r->settings->own_endpoint_count; i++) {
+        const struct network_endpoint *own = &r->settings->own_endpoints[i];
+        bool ipv4 = network_is_ipv4(own->octets);
+        struct route_candidate new = make_candidate(r, r->zones, 0);
+        new.host.port = own->port;
+        struct route_candidate *c = add_candidate(r, &new);
+        if (!c)
+            continue;
+        c->found[ipv4] = arena_alloc_array(r->arena, LIMIT_ROUTE_ADDRESSES, 16);
+        r->no_memory |= !c->found[ipv4];
+        if (c->found[ipv4])
+            memcpy(c->found[ipv4][c->found_count[ipv4]++], own->octets, 16);
+    }
+}
+
 static void add_place(struct route *r, struct route_zone *zone)
 {
     struct route_candidate new = make_candidate(r, zone, 0);

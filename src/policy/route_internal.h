@@ -77,6 +77,9 @@ void route_ask(struct route *r, enum dns_type type, struct str name, route_answe
 /* The one host of "literal:ADDRESS". */
 void route_add_literal(struct route *r, const uint8_t octets[16]);
 
+/* This server's own mx listeners, the hosts of "here:mailboxes". */
+void route_add_own(struct route *r);
+
 /* Is it left out, because we are as good? */
 bool route_is_cut(const struct route_candidate *c);
 

@@ -522,6 +522,17 @@ static void expect_route(const struct line *zone, const char *name, const char *
     expect_of(&w, result);
 }
 
+/* RFC 4865: what was held for a mailbox here comes in by this server's own door. */
+static void mail_for_here_goes_to_our_own_listeners(void **state)
+{
+    (void)state;
+    static const struct line zone[] = {{0}};
+    expect(zone, "here:mailboxes", " 198.51.100.1:25\n");
+    struct world w = make_world(zone, "here:mailboxes");
+    w.settings.own_endpoint_count = 0;
+    expect_of(&w, "wait 451 4.4.3");
+}
+
 static void places_are_tried_in_their_order(void **state)
 {
     (void)state;
@@ -719,6 +730,7 @@ int main(void)
         cmocka_unit_test(what_is_not_better_than_ourselves_is_left_out),
         cmocka_unit_test(a_better_host_that_may_come_back_is_no_loop),
         cmocka_unit_test(another_port_of_our_address_is_somebody_else),
+        cmocka_unit_test(mail_for_here_goes_to_our_own_listeners),
         cmocka_unit_test(places_are_tried_in_their_order),
         cmocka_unit_test(a_route_of_domains_asks_for_their_mx),
         cmocka_unit_test(a_route_that_leads_nowhere_keeps_the_mail),

@@ -114,6 +114,8 @@ static bool name_recipients(struct courier_delivery *d)
 /* A report about such a message is rather sent anyway than lost (RFC 8689 §5). */
 static bool must_require_tls(uint8_t requiretls, const struct courier_hop *hop)
 {
+    if (hop->is_here)
+        return false;
     if (requiretls == COURIER_REPORT_REQUIRETLS)
         return hop->abilities->requiretls && !str_empty(hop->tls);
     return requiretls != 0;
@@ -159,7 +161,7 @@ static enum courier_delivery_state begin(struct courier_delivery *d, const struc
                                          struct now now)
 {
     uint8_t requiretls = d->job->job.envelope.requiretls;
-    if (requiretls && requiretls != COURIER_REPORT_REQUIRETLS && !hop->authentic) {
+    if (requiretls && requiretls != COURIER_REPORT_REQUIRETLS && !hop->authentic && !hop->is_here) {
         refuse_here(d, hop, STR("5.7.30"),
                     STR("the message requires TLS, and the next server is not known to be who it "
                         "should be"));

@@ -38,6 +38,7 @@ struct courier_hop {
     struct str remote; /* "mx.example.org [192.0.2.1]:25" */
     struct str tls;    /* "TLSv1.3 TLS_AES_256_GCM_SHA384 verified"; empty: in clear */
     bool lmtp;
+    bool is_here;    /* this server itself: what is to be kept from others is kept */
     bool authentic;  /* name and certificate are who they should be (RFC 8689 §4.2.1) */
     bool has_others; /* another host may have what this one lacks for the message at hand */
 };

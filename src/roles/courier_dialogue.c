@@ -122,6 +122,7 @@ static void got_ready(struct courier_connection *conn)
                                      .remote = str_from_c(conn->remote),
                                      .tls = str_from_c(conn->tls_words),
                                      .lmtp = conn->settings.lmtp,
+                                     .is_here = conn->route->route.kind == ROUTE_HERE,
                                      .authentic = conn->verdict.authenticated &&
                                                   conn->security.mx_authentic};
     courier_dialogue_look_for_work(conn);

@@ -108,8 +108,8 @@ void courier_security_decide(const struct courier_route *route, const struct rou
                                      .result = "",
                                      .words = ""};
     ret->demand.server_name = host->name;
-    if (!str_empty(host->unix_path)) {
-        ret->tls = SMTP_CLIENT_TLS_NO;
+    if (!str_empty(host->unix_path) || route->route.kind == ROUTE_HERE) {
+        ret->tls = SMTP_CLIENT_TLS_NO; /* it does not leave this machine */
         return;
     }
     switch (route->tls) {

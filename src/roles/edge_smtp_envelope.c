@@ -1,10 +1,13 @@
 /* MAIL and RCPT: who may send, and where it goes. */
 
+#include <stdlib.h>
+
 #include "mail/address.h"
+#include "policy/route.h"
 #include "roles/edge_smtp.h"
 
 static const struct smtp_reply reply_not_held =
-    SMTP_REPLY(550, 5, 3, 3, "Mail to a mailbox here cannot be held");
+    SMTP_REPLY(550, 5, 3, 3, "Without an mx listener mail to a mailbox here cannot be held");
 
 /* A reply that another role worded: "5.1.1" becomes its three numbers. */
 static struct smtp_reply reply_from(uint16_t code, struct str enhanced, struct str text)
@@ -99,6 +102,38 @@ static void log_refusal(struct edge_smtp *s, uint16_t code)
     log_end(&line);
 }
 
+static bool has_mx_listener(const struct edge_smtp *s)
+{
+    const struct config *config = &s->conn->settings->config;
+    for (size_t i = 0; i < config->listener_count; i++)
+        if (config->listeners[i].kind == LISTEN_MX)
+            return true;
+    return false;
+}
+
+/*
+ * Accepting is delivering: what is to be held (RFC 4865) would be in its mailbox too early. So it
+ * waits in the queue, for each mailbox under its own address, and comes in again at its time.
+ */
+static bool add_held(struct edge_smtp *s, struct edge_recipient *r)
+{
+    size_t count = r->relay_count + r->target_count;
+    struct ipc_relay *relays = calloc(count, sizeof *relays);
+    if (!relays)
+        return false;
+    memcpy(relays, r->relays, r->relay_count * sizeof *relays);
+    for (size_t i = 0; i < r->target_count; i++)
+        relays[r->relay_count + i] =
+            (struct ipc_relay){.address = text_from(r->targets[i].delivered_to),
+                               .destination = STR(ROUTE_DESTINATION_HERE)};
+    r->relays = relays;
+    r->relay_count = count;
+    r->target_count = 0;
+    bool kept = edge_message_add_recipient(s->message, r);
+    free(relays);
+    return kept;
+}
+
 static void on_recipient(void *context, enum status_code status,
                          const struct ipc_recipient_out *out)
 {
@@ -108,8 +143,8 @@ static void on_recipient(void *context, enum status_code status,
         return;
     }
     struct smtp_reply reply = reply_from(out->code, out->enhanced, out->text);
-    /* Accepting is delivering: what is held would be in its mailbox too early (RFC 4865). */
-    if (out->code == 250 && out->targets_count > 0 && s->envelope.hold_ms > 0)
+    bool is_held = out->targets_count > 0 && s->envelope.hold_ms > 0;
+    if (out->code == 250 && is_held && !has_mx_listener(s))
         reply = reply_not_held;
     if (reply.code != 250) {
         log_refusal(s, reply.code);
@@ -125,7 +160,8 @@ static void on_recipient(void *context, enum status_code status,
         .relays = out->relays,
         .relay_count = out->relays_count,
     };
-    bool kept = edge_message_add_recipient(s->message, &recipient);
+    bool kept =
+        is_held ? add_held(s, &recipient) : edge_message_add_recipient(s->message, &recipient);
     edge_smtp_answer_later(s, kept ? &edge_smtp_reply_usual : &edge_smtp_reply_no_room);
 }
 
