@@ -13,6 +13,7 @@ enum {
     SRV_HEAD_SIZE = 6,
     TLSA_HEAD_SIZE = 3,
     FLAG_RESPONSE = 0x80,
+    FLAG_TRUNCATED = 0x02,
     RCODE_BITS = 0x0f
 };
 
@@ -44,7 +45,8 @@ static bool skip_name(struct str packet, size_t at, size_t *ret_at)
 
 bool dns_answer_open(struct str packet, struct dns_answer *ret_answer)
 {
-    if (packet.len < HEADER_SIZE || (byte_at(packet, 2) & FLAG_RESPONSE) == 0 ||
+    if (packet.len < HEADER_SIZE ||
+        (byte_at(packet, 2) & (FLAG_RESPONSE | FLAG_TRUNCATED)) != FLAG_RESPONSE ||
         (byte_at(packet, 3) & RCODE_BITS) != 0)
         return false;
     size_t at = HEADER_SIZE;

@@ -56,6 +56,7 @@ static void questions_failures_and_circles_are_no_answers(void **state)
     buf_init(&name, 300);
     assert_false(dns_answer_open(STR("\0\7\1\0\0\0\0\0\0\0\0\0"), &a));
     assert_false(dns_answer_open(STR("\0\7\x81\x83\0\0\0\0\0\0\0\0"), &a));
+    assert_false(dns_answer_open(STR("\0\7\x83\x80\0\0\0\0\0\0\0\0"), &a)); /* cut off */
     assert_false(dns_answer_host(STR("\xc0\0"), 0, &name));
     assert_false(dns_answer_host(STR("\1a\xc0\0"), 0, &name));
     assert_false(dns_answer_host(STR("\0"), 0, &name));

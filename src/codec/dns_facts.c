@@ -82,7 +82,7 @@ static size_t count_records(struct dns_answer a, enum dns_type type)
     return count;
 }
 
-/* False where there is no memory. */
+/* False where there is no memory, or records of which none can be read. */
 static bool read_rows(struct dns_answer a, enum dns_type type, struct str owner,
                       struct arena *arena, struct dns_facts *facts)
 {
@@ -90,7 +90,7 @@ static bool read_rows(struct dns_answer a, enum dns_type type, struct str owner,
     struct buf scratch;
     size_t max = count_records(a, type);
     struct dns_row *rows = max > 0 ? arena_alloc_array(arena, max, sizeof *rows) : NULL;
-    bool ok = rows || max == 0;
+    bool ok = rows || max == 0, unreadable = false;
     buf_init(&scratch, TEXT_SIZE);
     facts->rows = rows;
     while (ok && facts->row_count < max && dns_answer_next(&a, &record)) {
@@ -98,13 +98,15 @@ static bool read_rows(struct dns_answer a, enum dns_type type, struct str owner,
         if (!belongs(&a, &record, type, owner, &scratch))
             continue;
         buf_clear(&scratch);
-        if (!read_fields(&a, &record, &row, &scratch))
+        if (!read_fields(&a, &record, &row, &scratch)) {
+            unreadable = true;
             continue;
+        }
         ok = arena_dup(arena, buf_str(&scratch), &row.data);
         rows[facts->row_count++] = row;
     }
     buf_release(&scratch);
-    return ok;
+    return ok && (facts->row_count > 0 || !unreadable);
 }
 
 bool dns_facts_read(struct str packet, struct str name, enum dns_type type, struct arena *arena,
@@ -113,7 +115,6 @@ bool dns_facts_read(struct str packet, struct str name, enum dns_type type, stru
     struct dns_answer a;
     struct buf owner;
     struct dns_facts facts = *ret_facts;
-    bool ok = true;
     facts.owner = (struct str){0};
     facts.rows = NULL;
     facts.row_count = 0;
@@ -122,9 +123,8 @@ bool dns_facts_read(struct str packet, struct str name, enum dns_type type, stru
     bool is_open =
         dns_answer_open(packet, &a) &&
         (type == DNS_CNAME ? buf_append_str(&owner, name) : dns_answer_canonical(&a, name, &owner));
-    if (is_open)
-        ok = read_rows(a, type, buf_str(&owner), arena, &facts);
-    if (ok && is_open && !str_eq_nocase(buf_str(&owner), name))
+    bool ok = is_open && read_rows(a, type, buf_str(&owner), arena, &facts);
+    if (ok && !str_eq_nocase(buf_str(&owner), name))
         ok = arena_dup(arena, buf_str(&owner), &facts.owner);
     buf_release(&owner);
     if (ok)

@@ -13,7 +13,9 @@ enum { DNS_FACTS_ROWS_MAX = 100 };
 /*
  * What a packet with rcode 0 says to a question for `name` and `type`, as a value: the end of the
  * aliases and the records of that type there; what is malformed is left out. outcome and secure are
- * not touched. Everything lives in the arena; false where that is spent.
+ * not touched. Everything lives in the arena; false where that is spent, and where the packet does
+ * not tell: it is cut off, its aliases go in a circle, or there are records of which none can be
+ * read. (To say "none" then would send mail to the domain itself instead of its MX.)
  */
 bool dns_facts_read(struct str packet, struct str name, enum dns_type type, struct arena *arena,
                     struct dns_facts *ret_facts);

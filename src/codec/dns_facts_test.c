@@ -60,10 +60,38 @@ static void a_spent_arena_leaves_the_facts_alone(void **state)
     arena_reset(&arena);
 }
 
+static bool tells(struct str bytes, size_t *ret_rows)
+{
+    struct arena arena;
+    struct dns_facts facts = {.outcome = DNS_OK};
+    arena_init(&arena, 10000);
+    bool ok = dns_facts_read(bytes, STR("a.test"), DNS_MX, &arena, &facts);
+    *ret_rows = facts.row_count;
+    arena_reset(&arena);
+    return ok;
+}
+
+#define HEAD(flags, count) "\0\7" flags "\0\1\0" count "\0\0\0\0\1a\4test\0\0\x0f\0\1"
+#define MX(data)           "\xc0\x0c\0\x0f\0\1\0\0\0\x3c\0" data
+
+static void what_cannot_be_read_is_not_nothing(void **state)
+{
+    (void)state;
+    size_t rows;
+    assert_true(tells(STR(HEAD("\x81\x80", "\0")), &rows));
+    assert_int_equal(rows, 0);
+    assert_false(tells(STR(HEAD("\x83\x80", "\0")), &rows));                   /* cut off */
+    assert_false(tells(STR(HEAD("\x81\x80", "\1") MX("\2\0\1")), &rows));      /* no host */
+    assert_false(tells(STR(HEAD("\x81\x80", "\1") MX("\5\0\1\1!\0")), &rows)); /* no host's name */
+    assert_true(tells(STR(HEAD("\x81\x80", "\2") MX("\2\0\1") MX("\5\0\1\1m\0")), &rows));
+    assert_int_equal(rows, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_rows_at_the_end_of_the_aliases_are_read),
+        cmocka_unit_test(what_cannot_be_read_is_not_nothing),
         cmocka_unit_test(a_spent_arena_leaves_the_facts_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
