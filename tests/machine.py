@@ -16,6 +16,7 @@ import subprocess
 import time
 
 import peers
+import processes
 
 BOOT_S = 60
 STOP_S = 30
@@ -35,8 +36,7 @@ class NoMachine(Exception):
 
 class Machine:
     def __init__(self):
-        if os.geteuid() != 0:
-            raise NoMachine("only root can start a machine")
+        processes.needs_root("start a machine")
         try:
             self.root = peers.Root(bound=())
         except subprocess.CalledProcessError as error:

@@ -10,6 +10,8 @@ import subprocess
 import tempfile
 import time
 
+import processes
+
 INSTALLED_CHAIN, INSTALLED_KEY = "/etc/peer-chain.pem", "/etc/peer-key.pem"
 CACHE = pathlib.Path(tempfile.gettempdir()) / "postern-peer-packages"
 
@@ -90,6 +92,7 @@ class Root:
     """A root of its own with some packages unpacked. Needs to be root, and an overlay mount."""
 
     def __init__(self, *packages, bound=("dev", "proc")):
+        processes.needs_root("mount an overlay")
         self.bound = bound
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="postern-peer-"))
         self.path = self.folder / "root"

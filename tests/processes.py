@@ -2,6 +2,7 @@
 
 import array
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -12,6 +13,8 @@ import subprocess
 import termios
 import time
 from pathlib import Path
+
+import pytest
 
 def _parents():
     for folder in Path("/proc").glob("[0-9]*"):
@@ -66,6 +69,12 @@ def wait_for_role(server, name, other_than=None, seconds=20):
         time.sleep(0.005)
 
 
+def needs_root(why):
+    """Ends the test as skipped where we are not root."""
+    if os.geteuid() != 0:
+        pytest.skip(f"only root can {why}")
+
+
 class Watched:
     """Knows when processes have ended, children or not."""
 
@@ -99,6 +108,7 @@ def kill_role(server, name):
 
 def sockets_of(pid):
     """{number: socket} of that process: the very same, duplicated into this one."""
+    needs_root("look into the roles")
     system_call_pidfd_getfd = 438
     getfd = ctypes.CDLL(None, use_errno=True).syscall
     pidfd = os.pidfd_open(pid)
@@ -108,6 +118,8 @@ def sockets_of(pid):
             fd = getfd(system_call_pidfd_getfd, pidfd, int(entry.name), 0)
             if fd >= 0:
                 found[int(entry.name)] = socket.socket(fileno=fd)
+            elif ctypes.get_errno() != errno.EBADF:  # closed meanwhile
+                raise OSError(ctypes.get_errno(), "pidfd_getfd")
     os.close(pidfd)
     return found
 
@@ -130,6 +142,7 @@ class Strace:
     """strace on running processes; returns when it is attached to all of them."""
 
     def __init__(self, pids, *options, output="/dev/null"):
+        needs_root("look into the roles")
         command = ["strace", "-o", str(output), *options]
         for pid in pids:
             command += ["-p", str(pid)]

@@ -91,6 +91,7 @@ def check(server, messages):
 
 
 def test_nothing_is_lost_or_doubled_by_200_kills(new_demo):
+    processes.needs_root("look into the roles")
     print(f"seed {SEED}: repeat with POSTERN_SEED={SEED}")
     chance = random.Random(SEED)
     server = new_demo()

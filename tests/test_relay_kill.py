@@ -12,6 +12,7 @@ import random
 
 import killing
 import mail
+import processes
 import relay
 import sink
 import wire
@@ -120,6 +121,7 @@ def check(world, messages, kills):
 
 
 def test_no_recipient_is_lost_by_kills():
+    processes.needs_root("look into the roles")
     print(f"seed {SEED}: repeat with POSTERN_SEED={SEED}")
     chance = random.Random(SEED)
     world = World()

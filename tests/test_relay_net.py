@@ -11,6 +11,7 @@ import pytest
 import dns
 import mail
 import peer
+import processes
 import relay
 import served
 import wire
@@ -21,6 +22,7 @@ HERE6, THERE6 = "2001:db8::1", "2001:db8::2"
 
 
 def ip(*words):
+    processes.needs_root("make networks")
     subprocess.run(["ip", *words], check=True, capture_output=True)
 
 
