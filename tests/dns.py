@@ -39,6 +39,11 @@ def tlsa(certificate):
     return f"{TLSA_START} {hashlib.sha256(der).hexdigest()}"
 
 
+def unpacked_nsd():
+    """Where it is; fetched the first time."""
+    return peers.unpacked("nsd", "libfstrm0", "libprotobuf-c1")
+
+
 class Dns:
     def __init__(self, host="127.0.0.1", port=None):
         self.home = tempfile.TemporaryDirectory(prefix="postern-dns-")
@@ -143,7 +148,7 @@ server:
 remote-control:
   control-enable: no
 {zones}""")
-        nsd = peers.unpacked("nsd", "libfstrm0", "libprotobuf-c1")
+        nsd = unpacked_nsd()
         self.process = subprocess.Popen([nsd / "usr/sbin/nsd", "-d", "-c", config],
                                         env=peers.environment(nsd), stdout=subprocess.DEVNULL,
                                         stderr=subprocess.DEVNULL, start_new_session=True)

@@ -13,7 +13,7 @@ import time
 import processes
 
 INSTALLED_CHAIN, INSTALLED_KEY = "/etc/peer-chain.pem", "/etc/peer-key.pem"
-CACHE = pathlib.Path(tempfile.gettempdir()) / "postern-peer-packages"
+CACHE = pathlib.Path(tempfile.gettempdir()) / f"postern-peer-packages-{os.geteuid()}"
 
 
 def wait_for_port(port, process=None, seconds=20, host="127.0.0.1"):
@@ -51,10 +51,19 @@ def free_port_base():
     raise RuntimeError("no free ports")
 
 
+def cached(name):
+    """A folder for what is kept between runs. What is in there is run, so it has to be our own."""
+    CACHE.mkdir(mode=0o755, exist_ok=True)
+    if CACHE.lstat().st_uid != os.geteuid() or CACHE.is_symlink():
+        raise RuntimeError(f"{CACHE} is somebody else's")
+    folder = CACHE / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 def download(package):
     """The package's .deb, fetched once a machine."""
-    folder = CACHE / package
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cached(package)
     found = sorted(folder.glob("*.deb"))
     if not found:
         run = subprocess.run(["apt-get", "-qq", "download", package], cwd=folder,
@@ -68,10 +77,9 @@ def download(package):
 def unpacked(*packages):
     """A folder with the files of these packages, for a program that can run from anywhere; its
     libraries are found through `environment`. Made once a machine."""
-    folder = CACHE / "unpacked" / "+".join(packages)
+    folder = cached("unpacked") / "+".join(packages)
     if not folder.is_dir():
-        CACHE.joinpath("unpacked").mkdir(parents=True, exist_ok=True)
-        fresh = pathlib.Path(tempfile.mkdtemp(dir=CACHE / "unpacked"))
+        fresh = pathlib.Path(tempfile.mkdtemp(dir=folder.parent))
         fresh.chmod(0o755)
         for package in packages:
             subprocess.run(["dpkg", "-x", download(package), fresh], check=True)

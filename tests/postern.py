@@ -6,7 +6,6 @@
 POSTERN names another binary than build/postern. Nothing here sleeps: starting waits for the line
 that says "ready", stopping waits for the end of the process.
 """
-import fcntl
 import os
 import random
 import selectors
@@ -15,7 +14,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
@@ -42,20 +40,19 @@ def is_free(port):
     return True
 
 
-CLAIMS = Path(tempfile.gettempdir()) / "postern-test-ports"
 claimed = []
 
 
 def claim(number):
-    """True where no other test process has the number; it is ours as long as this process lives."""
-    CLAIMS.mkdir(exist_ok=True)
-    file = open(CLAIMS / str(number), "w")  # pylint: disable=consider-using-with
+    """True where no other test process has the number; it is ours as long as this process lives. An
+    abstract name is as far-reaching as a port: the network namespace, whoever's the process is."""
+    name = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        name.bind(f"\0postern-test-port-{number}")
+    except OSError:
+        name.close()
         return False
-    claimed.append(file)
+    claimed.append(name)
     return True
 
 
