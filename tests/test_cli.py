@@ -367,7 +367,8 @@ def test_a_password_that_is_too_long_is_called_so(cli):
 
 
 def test_a_password_that_is_not_there_is_missed(cli):
-    assert "standard input" in cli("account", "add", "late@cli.test", stdin="", status=FAILED)
+    said = cli("account", "add", "late@cli.test", stdin="", status=FAILED)
+    assert "standard input (--generate makes one)" in said
 
 
 # ---- demo and setup ------------------------------------------------------------------------

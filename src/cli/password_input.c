@@ -75,7 +75,7 @@ static enum cli_exit from_file(struct cli *cli, const char *path, struct buf *ou
         fclose(file);
     return ok ? CLI_OK
               : cli_fail(cli, CLI_FAILED, "there is no password in %s",
-                         is_stdin ? "standard input" : path);
+                         is_stdin ? "standard input (--generate makes one)" : path);
 }
 
 enum cli_exit cli_new_password(struct cli *cli, struct buf *out, bool *ret_generated)
