@@ -261,6 +261,8 @@ static void change_queue(uint8_t action, const char *name)
 
 static void courier_comes(void)
 {
+    static struct ipc_held held[LIMIT_QUEUE_LEASES];
+    size_t count = 0;
     struct ipc_lease_in in = {.fresh = 1000, .troubled = 1000, .messages = 1000};
     begin_one();
     vault_resume(vault, ticket(), &(struct ipc_resume_in){0});
@@ -269,13 +271,23 @@ static void courier_comes(void)
     for (;;) {
         begin_one();
         vault_lease(vault, ticket(), &in);
-        if (commit().lease.jobs_count == 0)
+        struct ipc_lease_out out = commit().lease;
+        if (out.jobs_count == 0)
             break;
+        for (size_t i = 0; i < out.jobs_count; i++)
+            for (size_t n = 0; n < out.jobs[i].recipients_count && count < LIMIT_QUEUE_LEASES; n++)
+                held[count++] = (struct ipc_held){.recipient = out.jobs[i].recipients[n].id,
+                                                  .destination = out.jobs[i].destination};
     }
     end_work();
     begin_work("a courier ends");
     begin_one();
     vault_owner_gone(vault, &courier);
+    commit();
+    end_work();
+    begin_work("a courier says what it holds");
+    begin_one();
+    vault_resume(vault, ticket(), &(struct ipc_resume_in){held, count});
     commit();
     end_work();
 }

@@ -790,8 +790,14 @@ void vault_resume(struct vault_batch *b, struct vault_ticket t, const struct ipc
     vault_courier_gone(&b->queue, t.owner);
     if (!new_courier(&b->queue, t.owner))
         reply.status = STATUS_NO_MEMORY;
+    /* One snapshot for all: to begin and end one costs as much as to read a row. */
+    bool snapshot = reply.status == STATUS_OK && !b->open;
+    if (snapshot)
+        reply.status = db_snapshot_begin(b->writer.db);
     for (size_t i = 0; reply.status == STATUS_OK && i < in->held_count; i++)
         reply.status = resume_row(b, t.owner, &in->held[i]);
+    if (snapshot)
+        db_snapshot_end(b->writer.db);
     if (reply.status != STATUS_OK)
         vault_courier_gone(&b->queue, t.owner);
     vault_answer(b, &reply);
