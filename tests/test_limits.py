@@ -269,6 +269,20 @@ def test_wrong_passwords_end_the_connection(serve):
 # ---- Large --------------------------------------------------------------------------------------
 
 
+def test_no_second_sender_hides_behind_a_long_header(demo):
+    """Who submits names himself only (RFC 6409 §6.1), however far down the header."""
+    pad = b"X-Pad: " + b"x" * 900 + b"\r\n"
+    secret = base64.b64encode(f"\0{ALICE}\0{demo.users['alice']}".encode()).decode()
+    with wire.Smtp((postern.HOST, demo.port("submissions")), tls=True) as client:
+        client.greet()
+        assert client.command(f"AUTH PLAIN {secret}").startswith("235")
+        for many, reply in ((20, "550 5.6.0"), (300, "552 5.3.4")):
+            header = f"From: {ALICE}\r\n".encode() + many * pad + b"From: boss@bank.example\r\n"
+            assert client.message(header + b"\r\nx\r\n", [ALICE], ALICE).startswith(reply)
+        body = f"From: {ALICE}\r\n\r\n".encode() + 300 * pad
+        assert client.message(body, [ALICE], ALICE).startswith("250")
+
+
 def test_too_large_a_message_is_refused(serve):
     server = serve("message-size 64K")
     with connect(server) as client:

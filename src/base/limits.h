@@ -209,7 +209,10 @@
 
 /* ---- MIME --------------------------------------------------------------------------------- */
 
-/* Nesting and number of parts that are told apart; what lies deeper is one opaque part. */
+/*
+ * Nesting and number of parts that are told apart; what lies deeper is one opaque part. Octets of a
+ * header that are looked at; in a submission a larger one is 552 5.3.4.
+ */
 #define LIMIT_MIME_DEPTH  32
 #define LIMIT_MIME_PARTS  1000
 #define LIMIT_HEADER_SIZE (256 * 1024)

@@ -126,6 +126,14 @@ bool header_unfold(struct buf *out, struct str value)
     return !out->failed;
 }
 
+/* The cursor has come to its end: because of an empty line? */
+static bool is_at_empty_line(const struct header_cursor *cursor)
+{
+    struct str seen = str_sub(cursor->block, 0, cursor->at);
+    struct str before = without_line_end(seen);
+    return str_ends(seen, STR("\n")) && (before.len == 0 || str_ends(before, STR("\n")));
+}
+
 static void note(struct str value, uint32_t *count, struct str *first)
 {
     if ((*count)++ == 0)
@@ -156,6 +164,7 @@ void header_facts_of(struct str block, struct header_facts *ret_facts)
         else if (str_eq_nocase(field.name, STR("TLS-Required")))
             note(value, &tls_requireds, &tls_required);
     }
+    f.has_end = is_at_empty_line(&cursor);
     f.tls_optional = tls_requireds == 1 && str_eq_nocase(tls_required, STR("No"));
     *ret_facts = f;
 }

@@ -53,6 +53,7 @@ struct header_facts {
     uint32_t message_id_count;
     uint32_t from_count;
     uint32_t sender_count;
+    bool has_end;      /* an empty line ends it; else it may go on behind the block */
     bool tls_optional; /* one TLS-Required field, and it says "No" (RFC 8689 §5) */
     struct str from;   /* the first of each */
     struct str sender;

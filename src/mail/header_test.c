@@ -60,12 +60,37 @@ static void facts_are_counted(void **state)
         STR("Received: a\r\nreceived: b\r\nReceived : c\r\nDate: d\r\nMessage-Id: <m>\r\n"
             "From: a\r\nFROM: b\r\nX-Received: no\r\n\r\nReceived: no\r\n"),
         &f);
+    assert_true(f.has_end);
     assert_int_equal(f.received_count, 3);
     assert_int_equal(f.from_count, 2);
     assert_int_equal(f.date_count, 1);
     assert_int_equal(f.sender_count, 0);
     assert_true(str_eq(f.from, STR("a")));
     assert_true(str_eq(f.message_id, STR("<m>")));
+}
+
+static void only_an_empty_line_ends_a_header(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str block;
+        bool has_end;
+    } cases[] = {
+        {STR(""), false},
+        {STR("\r\n"), true},
+        {STR("\n"), true},
+        {STR("a: b"), false},
+        {STR("a: b\r\n"), false},
+        {STR("a: b\r\n\r\n"), true},
+        {STR("a: b\n\nc: d\r\n"), true},
+        {STR("a: b\r\n \r\n"), false},
+        {STR("a: b\r\n\r"), false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct header_facts f;
+        header_facts_of(cases[i].block, &f);
+        assert_int_equal(f.has_end, cases[i].has_end);
+    }
 }
 
 static void a_stranger_cannot_end_a_line(void **state)
@@ -225,6 +250,7 @@ int main(void)
         cmocka_unit_test(unfolding_leaves_no_line_end),
         cmocka_unit_test(facts_are_counted),
         cmocka_unit_test(tls_is_optional_where_exactly_one_field_says_so),
+        cmocka_unit_test(only_an_empty_line_ends_a_header),
         cmocka_unit_test(a_stranger_cannot_end_a_line),
         cmocka_unit_test(long_text_folds_and_unfolds_to_itself),
         cmocka_unit_test(a_received_field_says_all),

@@ -13,6 +13,8 @@ static const struct smtp_reply reply_full =
     SMTP_REPLY(452, 4, 3, 1, "Out of disk space, try again later");
 static const struct smtp_reply reply_loop =
     SMTP_REPLY(554, 5, 4, 6, "Too many Received fields: a mail loop");
+static const struct smtp_reply reply_long_header =
+    SMTP_REPLY(552, 5, 3, 4, "The header of the message is too large");
 static const struct smtp_reply reply_no_from =
     SMTP_REPLY(550, 5, 6, 0, "A message needs one From field with an address");
 
@@ -300,6 +302,12 @@ static bool ask_from(struct edge_smtp *s, const struct header_facts *header)
     return asked;
 }
 
+/* Fields behind what was looked at could name somebody else in a second From. */
+static bool is_header_cut(const struct edge_message_facts *facts)
+{
+    return !facts->header.has_end && facts->size >= LIMIT_HEADER_SIZE;
+}
+
 void edge_smtp_end_body(struct edge_smtp *s, struct now now)
 {
     enum status_code status = edge_message_finish(s->message, &s->facts);
@@ -307,6 +315,8 @@ void edge_smtp_end_body(struct edge_smtp *s, struct now now)
         refuse(s, reply_to_status(status), status_name(status));
     } else if (s->facts.header.received_count > s->conn->settings->config.limits.received_count) {
         refuse(s, &reply_loop, "a mail loop");
+    } else if (edge_smtp_is_submission(s) && is_header_cut(&s->facts)) {
+        refuse(s, &reply_long_header, "a header too large");
     } else if (edge_smtp_is_submission(s)) {
         ask_from(s, &s->facts.header);
     } else {
