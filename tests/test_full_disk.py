@@ -2,6 +2,7 @@
 again it goes on by itself."""
 
 import os
+import re
 import subprocess
 
 import pytest
@@ -106,3 +107,14 @@ def test_a_server_killed_on_a_full_disk_comes_back(server, disk):
     mail.wait_until(lambda: send(server, octets).startswith("250"))
     accepted[message_id] = octets
     check_kept(server, accepted)
+
+
+def test_a_command_that_has_no_room_says_so(server, disk):
+    server.stop()
+    with open(disk / "filler", "wb", buffering=0) as filler, pytest.raises(OSError):
+        while True:
+            filler.write(bytes(4096))
+    done = subprocess.run([postern.PROGRAM, "domain", "add", "other.test", "--config",
+                           server.folder / "postern.conf"], capture_output=True, text=True,
+                          timeout=60)
+    assert done.returncode == 5 and re.search("disk( is)? full", done.stderr), done

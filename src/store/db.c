@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/bug.h"
@@ -462,6 +463,13 @@ static enum status_code make_file(const char *path)
     return status;
 }
 
+/* SQLite calls most of what a full disk does to it an I/O error. */
+static bool is_disk_full(const char *path)
+{
+    struct statvfs disk;
+    return statvfs(path, &disk) == 0 && disk.f_bavail == 0;
+}
+
 enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vfs,
                              struct db **ret_db, struct diag *d)
 {
@@ -496,6 +504,10 @@ enum status_code db_open_vfs(const char *path, enum db_mode mode, const char *vf
     if (status == STATUS_OK) {
         *ret_db = db;
         return STATUS_OK;
+    }
+    if (status == STATUS_IO && is_disk_full(path)) {
+        status = STATUS_DISK_FULL;
+        diag_set(&words, "the disk is full");
     }
     diag_set(d, "cannot open %s: %s", path,
              words.words[0] ? words.words : sqlite3_errmsg(db->handle));
