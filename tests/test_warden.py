@@ -234,6 +234,32 @@ def test_a_second_server_on_the_same_data_does_not_start(server, tmp_path):
         assert client.noop()[0] == 250
 
 
+def test_the_same_configuration_twice_is_told_so(server):
+    other = server.config_path.with_name("other.conf")
+    port = server.ports["mx"]
+    other.write_text(server.config_path.read_text().replace(f":{port}\n", f":{server.add_port('pop3')}\n")
+                     .replace("listen submissions", "#"))
+    done = run_serve(other)
+    assert done.returncode != 0
+    assert f"{server.control}: a server listens there already" in done.stderr
+
+
+def test_a_log_file_is_not_written_over(tmp_path):
+    server = serve.Serve(tmp_path / "server", listeners=("mx",))
+    with open(server.log_path, "wb", buffering=0) as log:
+        log.write(b"before\n")
+        server.process = subprocess.Popen([postern.PROGRAM, "serve", "--config", server.config_path],
+                                          stderr=log, stdout=subprocess.DEVNULL,
+                                          start_new_session=True)
+        server.wait_for_log("event=serving")
+        log.write(b"meanwhile\n")
+        server.stop()
+        log.write(b"behind\n")
+    lines = server.log().splitlines()
+    assert lines[0] == "before" and lines[-1] == "behind" and "meanwhile" in lines
+    assert all(line.startswith("time=") for line in lines if line.count(" ") > 0)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to be somebody else")
 def test_the_control_socket_is_for_root_and_the_server_alone():
     with serve.open_folder() as folder:

@@ -165,6 +165,11 @@ enum status_code socket_listen_unix(const char *path, mode_t mode, int *ret_fd, 
     mode_t before = umask(0777 & ~mode);
     int bound = bind(fd, (struct sockaddr *)&address, sizeof address);
     umask(before);
+    if (bound != 0 && errno == EADDRINUSE) {
+        diag_set(diag, "%s: a server listens there already, or it is no socket", path);
+        close(fd);
+        return STATUS_EXISTS;
+    }
     if (bound != 0 || listen(fd, BACKLOG) != 0)
         return fail_with(fd, diag, path);
     *ret_fd = fd;

@@ -43,7 +43,10 @@ void socket_address_print(const struct socket_address *a, struct buf *out);
 enum status_code socket_listen(const struct socket_address *a, int *ret_fd,
                                struct diag *diag) MUST_USE;
 
-/* Listens on a Unix socket; replaces a file that nobody listens on any more. */
+/*
+ * Listens on a Unix socket; replaces one that nobody listens on any more. STATUS_EXISTS: somebody
+ * does, or what is there is no socket.
+ */
 enum status_code socket_listen_unix(const char *path, mode_t mode, int *ret_fd,
                                     struct diag *diag) MUST_USE;
 

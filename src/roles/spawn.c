@@ -127,12 +127,21 @@ enum status_code spawn_prepare(const struct config *config, struct diag *diag)
 
 /* ---- Processes ----------------------------------------------------------------------------- */
 
+/* Who else writes to the same file, a script for example, is not to write over our lines. */
+static bool is_appended_file(void)
+{
+    struct stat file;
+    int flags = fcntl(STDERR_FILENO, F_GETFL);
+    return fstat(STDERR_FILENO, &file) == 0 && S_ISREG(file.st_mode) && flags >= 0 &&
+           fcntl(STDERR_FILENO, F_SETFL, flags | O_APPEND) == 0;
+}
+
 int spawn_log_fd(void)
 {
     static int fd = -1;
-    if (fd < 0)
+    if (fd < 0 && !is_appended_file())
         fd = open("/proc/self/fd/2", O_WRONLY | O_APPEND | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) /* a socket, which the log tells not to block; or somebody else's file */
+    if (fd < 0) /* a file does not block; and a socket the log tells not to */
         fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
     return fd;
 }

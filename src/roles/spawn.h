@@ -25,7 +25,8 @@ enum status_code spawn_role(const struct config *config, enum ipc_role role, uin
                             int log_fd, pid_t *ret_pid, int *ret_fd, struct diag *diag) MUST_USE;
 
 /*
- * A descriptor for the log that never blocks: standard error, opened once more where it can be.
+ * A descriptor for the log that never blocks: standard error, opened once more where it can be. A
+ * file is shared with whoever passed it, and appended to from now on.
  * Stays open for the life of the process.
  */
 int spawn_log_fd(void);
