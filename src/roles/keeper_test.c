@@ -2,6 +2,7 @@
 #include "roles/keeper.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -607,6 +608,50 @@ static void on_metrics(void *context, enum status_code status, const struct ipc_
     set_buf(&w->text, out->text);
 }
 
+static void gone_unanswered(void *context, enum status_code status,
+                            const struct ipc_sasl_start_out *out)
+{
+    (void)context;
+    (void)out;
+    assert_int_equal(status, STATUS_GONE);
+}
+
+/* Each edge has a password looked at by a hasher when the next one takes its place. */
+static void let_edges_die(struct world *w, int deaths)
+{
+    const struct keeper *k = role_state(w->keeper);
+    for (int i = 0; i < deaths; i++) {
+        ipc_sasl_start_call(link_channel(w->edge),
+                            &(struct ipc_sasl_start_in){.session = 1,
+                                                        .protocol = LISTEN_IMAP,
+                                                        .mechanism = STR("PLAIN"),
+                                                        .has_initial = true,
+                                                        .initial = str_make("\0nobody\0pencil", 14),
+                                                        .peer = STR("")},
+                            gone_unanswered, w);
+        while (k->exchange_count == 0)
+            loop_turn(w->loop, true);
+        struct link *next = introduce(w, ROLE_EDGE);
+        while (k->exchange_count > 0)
+            loop_turn(w->loop, true);
+        link_close(w->edge);
+        w->edge = next;
+    }
+}
+
+static void edges_that_die_in_the_middle_of_a_login_leave_nothing(void **state)
+{
+    struct world w;
+    (void)state;
+    open_world(&w);
+    let_edges_die(&w, 100);
+    size_t before = mallinfo2().uordblks;
+    let_edges_die(&w, 2000);
+    size_t after = mallinfo2().uordblks;
+    assert_true(after < before + 64 * 1024);
+    close_world(&w);
+}
+
 static void an_edge_gets_ticket_keys_and_metrics(void **state)
 {
     (void)state;
@@ -918,6 +963,7 @@ int main(void)
         cmocka_unit_test(guessing_is_held_up_and_others_are_not),
         cmocka_unit_test(an_exchange_can_be_given_up_at_any_time),
         cmocka_unit_test(exchanges_without_end_keep_nobody_out),
+        cmocka_unit_test(edges_that_die_in_the_middle_of_a_login_leave_nothing),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
         cmocka_unit_test(it_signs_on_the_signing_channel),
         cmocka_unit_test(a_courier_logs_in_by_the_password_of_a_route),
