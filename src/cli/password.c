@@ -62,7 +62,8 @@ static enum cli_exit set(struct cli *cli, struct str label)
     if (code == CLI_OK && generated)
         code = show_password(cli, &account, label, buf_str(&password));
     else if (code == CLI_OK)
-        code = cli_done(cli, "password of %.*s set", STR_ARG(account.name));
+        code = cli_done(cli, "password of %.*s %s", STR_ARG(account.name),
+                        str_empty(label) ? "set" : "added");
     buf_wipe(&password);
     return code;
 }
