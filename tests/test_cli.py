@@ -1,5 +1,6 @@
 """Every command: done, refused, exit status; with the server running and without."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -70,6 +71,15 @@ def test_domains(cli):
     cli("domain", "remove", "example.org", status=NOT_FOUND)
     cli("domain", "add", "not a domain", status=USAGE)
     cli("domain", "add", "[127.0.0.1]", status=USAGE)
+
+
+def test_commands_side_by_side_wait_for_each_other(cli):
+    """Without a server, that is: each of them works alone, for a moment."""
+    names_of_them = [f"side{n}.test" for n in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(len(names_of_them)) as pool:
+        list(pool.map(lambda name: cli("domain", "add", name), names_of_them))
+    for name in names_of_them:
+        cli("domain", "remove", name)
 
 
 def test_domains_in_other_scripts(cli):

@@ -245,7 +245,7 @@ static enum cli_exit check_alone(struct cli *cli, const struct config *config)
     store_path(config, "lock", path);
     if (access(path, F_OK) != 0)
         return CLI_OK;
-    status = lock_take(path, 0, &fd, &diag);
+    status = lock_take(path, LOCK_WAIT_MS, &fd, &diag);
     if (status == STATUS_OK)
         lock_release(fd);
     return status == STATUS_OK ? CLI_OK : cli_fail_status(cli, status, &diag);

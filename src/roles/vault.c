@@ -28,8 +28,6 @@ enum {
     STALLED_MS = 2000,
     PURGE_MS = 60 * 1000,
     PURGE_PAUSE_MS = 50,
-    /* The vault before may still be dying, or a command have had a look. */
-    LOCK_WAIT_MS = 3000,
     PEERS_MAX = 256,
     SYNCS_OF_CHECKPOINT = 2, /* of the WAL before, of the database after */
 };

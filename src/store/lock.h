@@ -15,6 +15,7 @@
  * that has it. STATUS_BUSY: somebody else still has it; the diag tells the process id. The
  * descriptor is closed on exec.
  */
+enum { LOCK_WAIT_MS = 3000 }; /* for one who is just ending, or works alone for a moment */
 MUST_USE enum status_code lock_take(const char *path, int wait_ms, int *ret_fd, struct diag *d);
 
 void lock_release(int fd);
