@@ -526,6 +526,9 @@ static bool admit(struct edge_conn *conn)
     if (!listen_kind_is_tls(conn->kind))
         stream_write(&conn->stream, conn->protocol->busy, &written);
     linger(conn);
+    /* Where places get scarce, those who are turned away take none from others. */
+    if (conn->edge->connection_count > config->limits.connections / 2)
+        edge_conn_abort(conn, "turned away");
     return false;
 }
 

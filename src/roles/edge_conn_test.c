@@ -2,6 +2,7 @@
 #include "roles/edge_conn.h"
 
 #include <signal.h>
+#include <unistd.h>
 
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -35,6 +36,27 @@ static void what_is_said_to_those_turned_away_ends_with_its_line(void **state)
                                                &edge_protocol_pop3, &edge_protocol_metrics};
     for (size_t i = 0; i < sizeof protocols / sizeof *protocols; i++)
         assert_true(str_ends(protocols[i]->busy, STR("\r\n")));
+}
+
+/* One address that is over its limits must not fill all places by being turned away. */
+static void those_turned_away_take_no_scarce_places(void **state)
+{
+    (void)state;
+    int clients[20];
+    struct world w;
+    world_open(&w);
+    w.edge->settings->config.limits.connections = 10;
+    w.edge->settings->config.limits.connections_per_address = 1;
+    for (int i = 0; i < 20; i++) {
+        world_call(&w, MX);
+        clients[i] = w.client;
+        if (i > 0)
+            world_hear(&w, "421 4.7.0");
+    }
+    assert_int_equal(world_connections_after_turns(&w), 5);
+    for (int i = 0; i < 19; i++)
+        close(clients[i]);
+    world_close(&w);
 }
 
 /* ---- When the client goes ------------------------------------------------------------------ */
@@ -213,6 +235,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_proxy_header_may_come_in_pieces),
         cmocka_unit_test(what_is_said_to_those_turned_away_ends_with_its_line),
+        cmocka_unit_test(those_turned_away_take_no_scarce_places),
         cmocka_unit_test(a_client_that_goes_in_the_turn_of_an_answer_is_forgotten),
         cmocka_unit_test(an_answer_for_a_connection_that_ends_in_this_turn_is_void),
         cmocka_unit_test(a_client_that_vanishes_during_the_commit_leaves_nothing_behind),
