@@ -63,12 +63,16 @@ def roles(host):
 
 
 def status_of(pid):
-    with open(f"/proc/{pid}/status", encoding="ascii") as file:
-        return dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    """{} where it has just ended."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            return dict(line.rstrip("\n").split(":\t", 1) for line in file)
+    except (FileNotFoundError, ProcessLookupError):
+        return {}
 
 
 def inner_pid(pid):
-    return int(status_of(pid)["NSpid"].split()[-1])
+    return int(status_of(pid).get("NSpid", "0").split()[-1])
 
 
 def deliver(subject):
@@ -156,6 +160,23 @@ def test_a_reload_that_fails_is_told(served):
     assert state == {"ActiveState": "active", "SubState": "running"}
     with served.network():
         socket.create_connection(("127.0.0.1", 25), 20).close()
+
+
+def test_a_killed_role_is_started_anew_and_the_rest_stays(served):
+    before, pid = roles(served), main_pid(served)
+    served.run("kill", "-KILL", inner_pid(before["mailroom"]))
+
+    def is_back():
+        now = roles(served)
+        return now.keys() == before.keys() and now["mailroom"] != before["mailroom"]
+    mail.wait_until(is_back)
+    after = roles(served)
+    assert {name for name in before if before[name] != after[name]} == {"mailroom"}
+    assert main_pid(served) == pid
+    assert served.properties("postern", "OOMPolicy") == {"OOMPolicy": "continue"}
+    with served.network():
+        deliver("after a role's end")
+        assert "after a role's end" in subjects()
 
 
 def test_a_killed_warden_is_started_anew(served):

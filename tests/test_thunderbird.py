@@ -50,6 +50,13 @@ await update("INBOX");
 
 
 @pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """Of this file's own: one test restarts it."""
+    with postern.Demo(tmp_path_factory.mktemp("demo") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
 def client(demo, tmp_path_factory):
     certificate = (demo.folder / "certificate.pem").read_text()
     with Thunderbird(tmp_path_factory.mktemp("thunderbird")) as thunderbird:
@@ -60,7 +67,7 @@ def client(demo, tmp_path_factory):
         yield thunderbird
         # It asks for nothing that it was not offered, so nothing may have been refused.
         refused = [line for line in thunderbird.dialogue()
-                   if re.match(r"(\d+|\*) (NO|BAD|BYE) ", line)]
+                   if re.match(r"\d+ (NO|BAD) |\* BAD ", line)]
         assert refused == []
 
 
@@ -319,3 +326,28 @@ await new Promise((yes, no) => {
 });
 return found;
 """, word) == [sent["Message-ID"].strip("<>")]
+
+
+def test_the_trash_is_emptied_and_a_folder_marked_read(demo, client):
+    kept, gone = deliver(demo)["Subject"], deliver(demo)["Subject"]
+    conn = mail.imap(demo)
+    client.run("""
+await update("INBOX");
+await copy(listener => folder("INBOX").deleteMessages(
+  [header("INBOX", args[1])], null, false, false, listener, false));
+folder("INBOX").markAllMessagesRead(null);
+""", kept, gone)
+    mail.wait_until(lambda: r"\Seen" in flags_of(conn, kept))
+    conn.select("INBOX", readonly=True)
+    assert conn.uid("SEARCH", "UNSEEN")[1] == [b""]
+    mail.wait_until(lambda: client.run("return Boolean(header('Trash', args[0]))", gone))
+    client.run("folder('Trash').emptyTrash(null)")
+    mail.wait_until(lambda: conn.select("Trash", readonly=True)[1] == [b"0"])
+
+
+def test_it_comes_back_when_the_server_does(demo, client):
+    demo.stop()
+    demo.start()
+    subject = deliver(demo)["Subject"]
+    client.run("await update('INBOX')")
+    assert client.run("return header('INBOX', args[0]).isRead", subject) is False
