@@ -393,8 +393,9 @@ static bool parse_command(struct imap_server *e, struct imap_cursor *c)
         imap_finish(e, IMAP_PRIVACYREQUIRED);
         return true;
     }
-    if (e->view)
-        imap_tell_exists(e); /* so that "*" means what the client sees */
+    /* So that "*" means what the client sees; of SELECT it would take it for the new mailbox's. */
+    if (row->states == IMAP_STATE_SELECTED)
+        imap_tell_exists(e);
     return row->parse(e, c) && imap_need_end(c);
 }
 
