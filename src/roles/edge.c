@@ -258,8 +258,10 @@ static void edge_peer_up(void *state, enum ipc_role peer, uint8_t index, struct 
     (void)index;
     if (slot)
         *slot = ch;
-    if (peer == ROLE_KEEPER)
-        ipc_ticket_keys_call(ch, on_ticket_keys, edge);
+    if (peer != ROLE_KEEPER)
+        return;
+    edge->keepers++;
+    ipc_ticket_keys_call(ch, on_ticket_keys, edge);
 }
 
 static void edge_peer_down(void *state, enum ipc_role peer, uint8_t index)

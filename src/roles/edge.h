@@ -30,6 +30,7 @@ struct edge {
     struct channel *vault;
     struct channel *keeper;
     struct channel *courier;
+    uint64_t keepers; /* there were so far */
     struct sign_client *signer;
 
     struct edge_admit *admit;

@@ -108,6 +108,7 @@ bool edge_login_start(struct edge_login *l, struct str mechanism, bool has_initi
     };
     l->session = in.session;
     l->channel = conn->edge->keeper;
+    l->keeper = conn->edge->keepers;
     l->call = ipc_sasl_start_call(l->channel, &in, on_start, l);
     return l->call != 0;
 }
@@ -115,8 +116,11 @@ bool edge_login_start(struct edge_login *l, struct str mechanism, bool has_initi
 bool edge_login_step(struct edge_login *l, struct str response)
 {
     struct ipc_sasl_step_in in = {.session = l->session, .response = response};
-    /* An exchange does not move to a keeper that was started in the middle of it. */
-    if (l->session == 0 || l->channel != l->conn->edge->keeper)
+    /*
+     * An exchange does not move to a keeper that was started in the middle of it, whose channel may
+     * lie where the last one's did.
+     */
+    if (l->session == 0 || !l->conn->edge->keeper || l->keeper != l->conn->edge->keepers)
         return false;
     l->call = ipc_sasl_step_call(l->channel, &in, on_step, l);
     return l->call != 0;

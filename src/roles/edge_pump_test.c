@@ -104,11 +104,34 @@ static void without_a_keeper_or_mailroom_nobody_logs_in_and_all_may_try_again(vo
     world_close(&w);
 }
 
+/* The new one's channel lies where the old one's did, as like as not. */
+static void a_login_that_one_keeper_began_is_not_given_to_the_next(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    w.login_challenges = true;
+    world_call(&w, IMAP);
+    world_hear(&w, "* OK");
+    for (int i = 0; i < 3; i++) {
+        world_say(&w, "a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\n");
+        world_hear(&w, "+ ");
+        world_kill_peer(&w.keeper);
+        world_turns(&w, 3);
+        world_start_peer(&w, &w.keeper, ROLE_KEEPER);
+        world_say(&w, "AA==\r\n");
+        world_hear(&w, "a NO [UNAVAILABLE]");
+    }
+    assert_int_equal(w.steps, 0);
+    world_close(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_session_goes_to_the_mailroom_and_is_pumped_both_ways),
         cmocka_unit_test(a_client_that_goes_ends_its_session_in_the_mailroom),
+        cmocka_unit_test(a_login_that_one_keeper_began_is_not_given_to_the_next),
         cmocka_unit_test(without_a_keeper_or_mailroom_nobody_logs_in_and_all_may_try_again),
     };
     signal(SIGPIPE, SIG_IGN); /* as every role does */

@@ -199,12 +199,20 @@ static void on_sasl_start(void *context, struct channel *from, uint32_t id,
 {
     struct world *w = context;
     bool good = in->has_initial && str_eq(in->initial, STR("\0alice\0secret"));
-    uint8_t outcome = w->login_outcome ? w->login_outcome : good ? 1 : 2;
+    uint8_t outcome = w->login_challenges ? 0 : w->login_outcome ? w->login_outcome : good ? 1 : 2;
     ipc_sasl_start_reply(from, id,
                          &(struct ipc_sasl_start_out){{.outcome = outcome,
                                                        .account = outcome == 1 ? ALICE : 0,
                                                        .login = STR("alice"),
                                                        .capability = STR("capability")}});
+}
+
+static void on_sasl_step(void *context, struct channel *from, uint32_t id,
+                         const struct ipc_sasl_step_in *in)
+{
+    (void)in;
+    ((struct world *)context)->steps++;
+    ipc_sasl_step_reply(from, id, &(struct ipc_sasl_step_out){{.outcome = 4}});
 }
 
 static void on_sasl_abort(void *context, struct channel *from, const struct ipc_sasl_abort_in *in)
@@ -221,6 +229,7 @@ static const struct ipc_handlers handlers = {.recipient = on_recipient,
                                              .confirm = on_confirm,
                                              .ticket_keys = on_ticket_keys,
                                              .sasl_start = on_sasl_start,
+                                             .sasl_step = on_sasl_step,
                                              .sasl_abort = on_sasl_abort};
 
 static void on_ready(void *context, struct channel *from)

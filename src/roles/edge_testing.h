@@ -40,10 +40,12 @@ struct world {
     struct held recipients, chunks, accepts;
     enum status_code chunk_status, accept_status, second_status;
     uint8_t login_outcome;
-    struct buf body;   /* of the last message, unpacked */
-    struct buf prefix; /* of all deliveries */
-    struct buf plan;   /* of the last message: a line for each recipient, see on_accept */
-    struct buf asked;  /* of the mailroom: a line for each recipient */
+    bool login_challenges; /* instead */
+    int steps;             /* of logins, that were asked for */
+    struct buf body;       /* of the last message, unpacked */
+    struct buf prefix;     /* of all deliveries */
+    struct buf plan;       /* of the last message: a line for each recipient, see on_accept */
+    struct buf asked;      /* of the mailroom: a line for each recipient */
     struct ipc_envelope envelope; /* without its texts */
     struct ipc_email email;       /* without its octets, with their lengths */
     struct buf keys;
