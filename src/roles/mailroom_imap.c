@@ -171,6 +171,15 @@ static void imap_tick(struct mailroom_session *s, struct now now)
     imap_server_tick(i->engine, now);
 }
 
+static void note_flag_change(struct imap_session *i, const struct ipc_change *change)
+{
+    if (i->flag_change_count < IMAP_FLAG_CHANGES)
+        i->flag_changes[i->flag_change_count] =
+            (struct imap_flag_change){change->modseq, change->first, change->last};
+    if (i->flag_change_count <= IMAP_FLAG_CHANGES)
+        i->flag_change_count++;
+}
+
 static void imap_changed(struct mailroom_session *s, const struct ipc_change *change)
 {
     struct imap_session *i = s->state;
@@ -180,13 +189,17 @@ static void imap_changed(struct mailroom_session *s, const struct ipc_change *ch
         imap_notify_mailbox_gone(i->engine);
     else if (change->kind <= CHANGE_EXPUNGED)
         imap_mark_dirty(i, change->first, change->last);
+    if (change->kind == CHANGE_FLAGS)
+        note_flag_change(i, change);
 }
 
 static void imap_look_again(struct mailroom_session *s)
 {
     struct imap_session *i = s->state;
-    if (i->mailbox != 0)
-        imap_mark_dirty(i, 1, UINT32_MAX);
+    if (i->mailbox == 0)
+        return;
+    imap_mark_dirty(i, 1, UINT32_MAX);
+    i->flag_change_count = IMAP_FLAG_CHANGES + 1;
 }
 
 static void imap_shutdown(struct mailroom_session *s, const char *reason)

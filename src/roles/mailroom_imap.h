@@ -37,6 +37,15 @@ struct imap_append_state {
     bool is_bad;      /* NUL, a bare CR or LF */
 };
 
+/* A commit that changed flags of these UIDs. */
+struct imap_flag_change {
+    uint64_t modseq;
+    uint32_t first;
+    uint32_t last;
+};
+
+enum { IMAP_FLAG_CHANGES = 8 };
+
 struct imap_session {
     struct mailroom_session *session;
     struct imap_server *engine;
@@ -49,6 +58,8 @@ struct imap_session {
     uint64_t known_modseq; /* changes up to here have been told to the engine */
     uint32_t dirty_first;  /* UIDs that a commit has touched since; first > last: none */
     uint32_t dirty_last;
+    struct imap_flag_change flag_changes[IMAP_FLAG_CHANGES]; /* since then */
+    size_t flag_change_count; /* more than fit: which they were is not known */
 
     /* Of the question under way. */
     uint32_t after; /* UIDs up to here have been looked at */
@@ -100,7 +111,8 @@ MUST_USE enum status_code imap_mailbox(struct imap_session *i, struct str name, 
 
 /*
  * Tells the engine what has changed among the dirty UIDs. Flags that changed at own_modseq were
- * this session's doing and are left out. False: the store could not be read; it is tried again.
+ * this session's doing and are left out, unless somebody else's change lies below it. False: the
+ * store could not be read; it is tried again.
  */
 bool imap_sync(struct imap_session *i, uint64_t own_modseq);
 

@@ -20,6 +20,13 @@ void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last)
         i->dirty_last = last;
 }
 
+static void forget_dirty(struct imap_session *i)
+{
+    i->dirty_first = UINT32_MAX;
+    i->dirty_last = 0;
+    i->flag_change_count = 0;
+}
+
 /* Ascending UIDs become ranges. */
 struct ranges {
     struct imap_range list[PAGE];
@@ -44,6 +51,18 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+static bool changed_by_others(const struct imap_session *i, uint32_t uid, uint64_t own_modseq)
+{
+    if (i->flag_change_count > IMAP_FLAG_CHANGES)
+        return true;
+    for (size_t n = 0; n < i->flag_change_count; n++) {
+        const struct imap_flag_change *c = &i->flag_changes[n];
+        if (c->modseq != own_modseq && uid >= c->first && uid <= c->last)
+            return true;
+    }
+    return false;
+}
+
 /* What is new to the engine and what it knows by another flag look alike here: it can tell. */
 static void tell_page(struct imap_session *i, const struct entry_brief *entries, size_t count,
                       uint64_t own_modseq, uint64_t *modseq)
@@ -56,7 +75,7 @@ static void tell_page(struct imap_session *i, const struct entry_brief *entries,
             continue;
         }
         add_uid(&live, entries[n].uid);
-        if (entries[n].modseq != own_modseq)
+        if (entries[n].modseq != own_modseq || changed_by_others(i, entries[n].uid, own_modseq))
             add_uid(&flags, entries[n].uid);
     }
     imap_notify_new(i->engine, set_of(&live));
@@ -81,16 +100,14 @@ bool imap_sync(struct imap_session *i, uint64_t own_modseq)
             first = entries[count - 1].uid + 1;
     }
     i->known_modseq = modseq;
-    i->dirty_first = UINT32_MAX;
-    i->dirty_last = 0;
+    forget_dirty(i);
     return true;
 }
 
 void imap_on_unselected(struct imap_session *i)
 {
     i->mailbox = 0;
-    i->dirty_first = UINT32_MAX;
-    i->dirty_last = 0;
+    forget_dirty(i);
 }
 
 /* ---- SELECT and EXAMINE
@@ -218,8 +235,7 @@ void imap_on_select(struct imap_session *i)
     }
     i->mailbox = mailbox.id;
     i->known_modseq = mailbox.modseq;
-    i->dirty_first = UINT32_MAX;
-    i->dirty_last = 0;
+    forget_dirty(i);
     i->after = 0;
     i->first_unseen = 0;
     i->recent_from = mailbox.recent_uid;

@@ -191,7 +191,7 @@ void vault_changed(struct vault_batch *b, const struct ipc_change *change)
         if (old->mailbox != change->mailbox || old->account != change->account ||
             old->kind != change->kind)
             continue;
-        old->modseq = change->modseq;
+        old->modseq = 0;
         if (change->first < old->first)
             old->first = change->first;
         if (change->last > old->last)

@@ -305,7 +305,7 @@ static void flags_and_keywords_are_kept_and_counted(void **state)
 {
     struct world *w = *state;
     struct message_record m;
-    struct mailbox_record box;
+    struct mailbox_record box, after;
     accept(w, STR("a\r\n"), STR(""));
     accept(w, STR("b\r\n"), STR(""));
     assert_int_equal(store(w, 1, ENTRY_SEEN | ENTRY_FLAGGED, "Work").status, STATUS_OK);
@@ -318,9 +318,37 @@ static void flags_and_keywords_are_kept_and_counted(void **state)
     assert_int_equal(read_mailbox(w->reader, w->alice, w->inbox, &w->arena, &box), STATUS_OK);
     assert_int_equal(box.unseen, 2);
     assert_int_equal(box.deleted, 2);
-    /* Nothing changed: no new mod-sequence. */
-    assert_true(store(w, 0, ENTRY_DELETED, "").flags_store.modseq == box.modseq);
+    /* Nothing changed: no new mod-sequence, and none that somebody else's change could have. */
+    assert_true(store(w, 0, ENTRY_DELETED, "").flags_store.modseq == 0);
+    assert_int_equal(read_mailbox(w->reader, w->alice, w->inbox, &w->arena, &after), STATUS_OK);
+    assert_true(after.modseq == box.modseq);
     assert_int_equal(store(w, 0, 0, "bad\"keyword").status, STATUS_INVALID);
+}
+
+/* A session leaves out what it did itself, and knows that by its mod-sequence. */
+static void a_change_beside_others_is_nobodys_own(void **state)
+{
+    struct world *w = *state;
+    struct ipc_range all = {1, 100};
+    struct ipc_changed_in changed;
+    struct vault_reply reply;
+    struct ipc_flags_store_in in = {
+        .at_ms = AT_MS, .mailbox = w->inbox, .uids = &all, .uids_count = 1, .mode = 1};
+    accept(w, STR("a\r\n"), STR(""));
+    reply = store(w, 1, ENTRY_SEEN, "");
+    assert_true(vault_batch_changes(w->vault, &changed));
+    assert_int_equal(changed.changes_count, 1);
+    assert_true(changed.changes[0].modseq == reply.flags_store.modseq);
+    in.flags = ENTRY_FLAGGED;
+    vault_flags_store(w->vault, ticket(w), w->alice, &in);
+    in.flags = ENTRY_DRAFT;
+    vault_flags_store(w->vault, ticket(w), w->alice, &in);
+    assert_true(vault_batch_commit(w->vault));
+    assert_true(vault_batch_changes(w->vault, &changed));
+    assert_int_equal(changed.changes_count, 1);
+    assert_true(changed.changes[0].modseq == 0);
+    while (vault_batch_reply(w->vault, &reply))
+        assert_true(reply.flags_store.modseq != 0);
 }
 
 static void copying_and_moving_keep_counts_and_quota(void **state)
@@ -796,6 +824,7 @@ int main(void)
         IN_A_WORLD(a_body_may_come_in_pieces),
         IN_A_WORLD(half_a_body_is_removed_when_its_sender_goes),
         IN_A_WORLD(flags_and_keywords_are_kept_and_counted),
+        IN_A_WORLD(a_change_beside_others_is_nobodys_own),
         IN_A_WORLD(copying_and_moving_keep_counts_and_quota),
         IN_A_WORLD(what_was_expunged_is_purged_with_its_body),
         IN_A_WORLD(a_purge_stops_when_its_time_is_up),

@@ -232,7 +232,6 @@ static enum status_code store_flags(struct flag_change *c, uint64_t actor,
     c->modseq = c->mailbox.modseq + 1;
     for (size_t i = 0; status == STATUS_OK && i < slice.count; i++)
         status = change_row(c, &slice.rows[i]);
-    out->modseq = c->mailbox.modseq;
     if (status == STATUS_OK && c->first != 0)
         status = mailbox_touch(&b->writer, c->in->mailbox, &c->delta, &out->modseq);
     vault_budget_used(&b->budget, slice.count);
