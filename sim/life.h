@@ -15,6 +15,7 @@ struct life_plan {
 /* Filled in while it goes on, so that somebody who shares the memory sees where it ended. */
 struct life_record {
     uint64_t step;
+    char wrong[64];  /* what was */
     uint64_t digest; /* at the end; two lives of one plan have the same */
 };
 

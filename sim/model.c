@@ -172,8 +172,11 @@ static const char *const soundness[] = {
     "SELECT 'waiting count' FROM counter WHERE waiting <> (SELECT count(*) FROM queue) "
     "OR held <> (SELECT count(*) FROM queue WHERE held <> 0)",
     /* Nobody would ever come for it. */
-    "SELECT 'forgotten row' FROM queue q LEFT JOIN destination d ON d.id = q.destination "
-    "WHERE q.held = 0 AND (d.due_ms IS NULL OR (d.trouble = 0 AND d.due_ms > q.due_ms))",
+    "SELECT 'forgotten row ' || q.id || ', task ' || q.task || ', due ' || q.due_ms || ', its "
+    "destination ' || coalesce(d.due_ms, 'never') FROM queue q LEFT JOIN destination d ON d.id = "
+    "q.destination "
+    "WHERE q.held = 0 AND q.task = 0 AND (d.due_ms IS NULL OR (d.trouble = 0 AND d.due_ms > "
+    "q.due_ms))",
     "SELECT 'email of no entry' FROM email WHERE id NOT IN (SELECT email FROM entry)",
     "SELECT 'entry of no email' FROM entry WHERE email NOT IN (SELECT id FROM email)",
 };

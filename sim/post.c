@@ -6,35 +6,70 @@
 #include "base/bug.h"
 #include "base/limits.h"
 #include "sim/model.h"
-#include "store/read.h"
 
 enum { OCTETS_MAX = 1024 * 1024 };
 
-uint32_t post_make(struct post *p, unsigned whom)
+/* ---- Messages -----------------------------------------------------------------------------------
+ */
+
+static struct post_message *make(struct post *p)
 {
     invariant(p->count + 1 < POST_MESSAGES);
-    uint32_t message = ++p->count;
+    return &p->messages[++p->count];
+}
+
+static uint8_t draw_notify(struct world *w)
+{
+    static const uint8_t kinds[] = {
+        0,
+        0,
+        0,
+        POST_NOTIFY_NEVER,
+        POST_NOTIFY_SUCCESS,
+        POST_NOTIFY_SUCCESS | POST_NOTIFY_FAILURE,
+        POST_NOTIFY_FAILURE | POST_NOTIFY_DELAY,
+        POST_NOTIFY_SUCCESS | POST_NOTIFY_FAILURE | POST_NOTIFY_DELAY,
+    };
+    return kinds[world_draw(w, sizeof kinds)];
+}
+
+uint32_t post_make(struct post *p, unsigned whom)
+{
+    struct world *w = p->world;
+    struct post_message *m = make(p);
     for (unsigned i = 0; i < POST_WHO; i++)
         if (whom >> i & 1)
-            p->states[message][i] = POST_WANTED;
-    return message;
+            m->states[i] = POST_WANTED;
+    m->by_alias = (whom & POST_HERE) == POST_HERE && world_draw(w, 2) == 0;
+    if (world_draw(w, 3) == 0)
+        m->sender = (uint8_t)(POST_ACCOUNTS + world_draw(w, WORLD_ACCOUNTS));
+    m->notify = draw_notify(w);
+    m->tls_only = m->sender != POST_CAROL && world_draw(w, 8) == 0;
+    return p->count;
+}
+
+uint32_t post_make_own(struct post *p)
+{
+    make(p)->appended = true;
+    return p->count;
 }
 
 unsigned post_missing(const struct post *p, uint32_t message)
 {
     unsigned missing = 0;
     for (unsigned i = 0; i < POST_WHO; i++) {
-        uint8_t state = p->states[message][i];
+        uint8_t state = p->messages[message].states[i];
         if (state == POST_WANTED || state == POST_OFFERED)
             missing |= 1u << i;
     }
     return missing;
 }
 
-uint32_t post_unfinished(const struct post *p, unsigned whom)
+uint32_t post_unfinished(const struct post *p, unsigned sender, unsigned whom)
 {
     for (uint32_t m = 1; m <= p->count; m++)
-        if (!p->busy[m] && (post_missing(p, m) & whom) != 0)
+        if (!p->messages[m].busy && p->messages[m].sender == sender &&
+            (post_missing(p, m) & whom) != 0)
             return m;
     return 0;
 }
@@ -43,8 +78,19 @@ void post_address(uint32_t message, unsigned who, char out[static 40])
 {
     if (who == POST_ELSEWHERE)
         snprintf(out, 40, "m%u@elsewhere.test", message);
+    else if (who == POST_WHO)
+        snprintf(out, 40, "team@sim.test");
     else
         snprintf(out, 40, "%s@sim.test", world_names[who]);
+}
+
+void post_sender(const struct post *p, uint32_t message, char out[static 40])
+{
+    unsigned sender = p->messages[message].sender;
+    if (sender == POST_CAROL)
+        snprintf(out, 40, "carol@example.net");
+    else
+        post_address(message, sender - POST_ACCOUNTS, out);
 }
 
 static uint64_t next(uint64_t *seed)
@@ -56,16 +102,18 @@ static uint64_t next(uint64_t *seed)
 }
 
 /* Lines of noise, some of which begin with a dot; about one message in eight has several chunks. */
-void post_octets(uint32_t message, bool dotted, struct buf *out)
+void post_octets(const struct post *p, uint32_t message, bool dotted, struct buf *out)
 {
     uint64_t seed = message * 0x9E3779B97F4A7C15u + 1;
     size_t size = 60 + message * 37 % 3000;
     if (message % 8 == 7)
         size += 2UL * LIMIT_CHUNK_SIZE;
+    char sender[40];
+    post_sender(p, message, sender);
     buf_printf(out,
-               "From: carol@example.net\r\nDate: Tue, 1 Jul 2025 10:00:00 +0000\r\n"
+               "From: %s\r\nDate: Tue, 1 Jul 2025 10:00:00 +0000\r\n"
                "Message-ID: <m%u@sim>\r\nSubject: message %u\r\n\r\n",
-               message, message);
+               sender, message, message);
     while (size > 0) {
         uint64_t shape = next(&seed) % 8, len = shape == 1 ? 0 : next(&seed) % 76;
         if (shape == 0)
@@ -92,122 +140,461 @@ uint32_t post_next_id(struct str *words)
     return (uint32_t)number;
 }
 
+/* Return-Path, maybe Delivered-To, Received, and then what was sent. */
+static bool is_whole(const struct post *p, uint32_t message, struct str octets)
+{
+    struct buf sent, path;
+    char sender[40];
+    buf_init(&sent, OCTETS_MAX);
+    buf_init(&path, 100);
+    post_octets(p, message, false, &sent);
+    post_sender(p, message, sender);
+    buf_printf(&path, "Return-Path: <%s>\r\n", sender);
+    bool whole = p->messages[message].appended
+                     ? str_eq(octets, buf_str(&sent))
+                     : str_starts(octets, buf_str(&path)) && str_ends(octets, buf_str(&sent)) &&
+                           str_find(octets, STR("\r\nReceived: from ")) >= 0;
+    buf_release(&sent);
+    buf_release(&path);
+    return whole;
+}
+
+uint32_t post_identify(struct post *p, unsigned account, struct str octets)
+{
+    struct world *w = p->world;
+    struct str rest = octets;
+    uint32_t message = post_next_id(&rest);
+    if (message == 0 || message > p->count)
+        world_wrong(w, "%s has what nobody offered: %.*s", world_names[account], STR_ARG(octets));
+    if (str_starts(octets, STR("Return-Path: <>\r\n")))
+        return POST_REPORT | message;
+    if (!is_whole(p, message, octets))
+        world_wrong(w, "message %u is with %s not as it was sent", message, world_names[account]);
+    return message;
+}
+
+/* ---- Reports ----------------------------------------------------------------------------------
+ */
+
+static unsigned count_of(struct str octets, struct str words)
+{
+    unsigned count = 0;
+    ptrdiff_t at;
+    for (; (at = str_find(octets, words)) >= 0; count++)
+        octets = str_skip(octets, (size_t)at + words.len);
+    return count;
+}
+
+static uint64_t report_id(struct post *p, struct str octets)
+{
+    uint64_t hash = 1;
+    ptrdiff_t at = str_find(octets, STR("\r\nMessage-ID: <"));
+    if (at < 0)
+        world_wrong(p->world, "a report has no id: %.*s", STR_ARG(octets));
+    octets = str_skip(octets, (size_t)at + 2);
+    for (size_t i = 0; i < octets.len && octets.ptr[i] != '\r'; i++)
+        hash = (hash ^ (uint8_t)octets.ptr[i]) * 0x100000001B3u;
+    return hash;
+}
+
+bool post_wants_failure(const struct post *p, uint32_t message)
+{
+    unsigned notify = p->messages[message].notify;
+    return notify == 0 || (notify & POST_NOTIFY_FAILURE) != 0;
+}
+
+static void count_told(struct post *p, uint32_t message, struct str octets)
+{
+    struct post_message *m = &p->messages[message];
+    m->failed += count_of(octets, STR("\r\nAction: failed\r\n"));
+    m->delayed += count_of(octets, STR("\r\nAction: delayed\r\n"));
+    m->delivered += count_of(octets, STR("\r\nAction: delivered\r\n"));
+    if (m->failed > post_wants_failure(p, message))
+        world_wrong(p->world, "message %u failed for %u, who was not to be told, or was before",
+                    message, m->failed);
+    if (m->delayed > ((m->notify & POST_NOTIFY_DELAY) != 0))
+        world_wrong(p->world, "message %u is said to be late %u times", message, m->delayed);
+    if (m->delivered > (m->notify & POST_NOTIFY_SUCCESS ? POST_WHO : 0))
+        world_wrong(p->world, "message %u is said to be delivered %u times", message, m->delivered);
+}
+
+bool post_take_report(struct post *p, uint32_t message, struct str octets)
+{
+    uint64_t id = report_id(p, octets);
+    for (size_t i = 0; i < p->report_count; i++)
+        if (p->reports[i] == id)
+            return false;
+    invariant(p->report_count < POST_REPORTS);
+    p->reports[p->report_count++] = id;
+    count_told(p, message, octets);
+    return true;
+}
+
+/* ---- Claims -------------------------------------------------------------------------------------
+ */
+
+struct post_claim *post_claim_new(struct post *p, unsigned account, unsigned folder)
+{
+    for (size_t i = 0; i < POST_CLAIMS; i++)
+        if (!p->claims[i].used) {
+            p->claims[i] = (struct post_claim){.account = account, .folder = folder};
+            return &p->claims[i];
+        }
+    return NULL;
+}
+
+struct post_entry *post_find(struct post_box *box, uint32_t uid)
+{
+    for (size_t i = 0; i < box->count; i++)
+        if (box->entries[i].uid == uid)
+            return &box->entries[i];
+    return NULL;
+}
+
+void post_claim_add(struct post *p, struct post_claim *c, uint32_t uid)
+{
+    struct post_entry *e = post_find(&p->boxes[c->account][c->folder], uid);
+    if (!e)
+        return;
+    invariant(c->count < POST_SHOWN);
+    c->uids[c->count] = uid;
+    c->flags_of[c->count] = e->flags;
+    c->messages[c->count++] = e->message;
+}
+
+static bool covers(const struct post_claim *c, unsigned account, unsigned folder, uint32_t uid)
+{
+    if (!c->used || c->account != account || c->folder != folder)
+        return false;
+    for (size_t i = 0; i < c->count; i++)
+        if (c->uids[i] == uid && uid != 0)
+            return true;
+    return c->all;
+}
+
+static bool same_messages(const struct post_claim *a, const struct post_claim *b)
+{
+    if (a->account != b->account || a->folder != b->folder)
+        return false;
+    if (a->all && b->all)
+        return true;
+    for (size_t i = 0; i < a->count; i++)
+        if (covers(b, a->account, a->folder, a->uids[i]))
+            return true;
+    return (a->all && b->count > 0) || (b->all && a->count > 0);
+}
+
+/* What one copies to where another removes may be gone before anybody sees it. */
+static bool removes_there(const struct post_claim *a, const struct post_claim *b)
+{
+    return a->copies && b->removes && a->account == b->account && a->target == b->folder;
+}
+
+void post_claim_begin(struct post *p, struct post_claim *c)
+{
+    c->used = true;
+    p->claimed++;
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        struct post_claim *other = &p->claims[i];
+        if (!other->used || other == c)
+            continue;
+        if (same_messages(c, other) || removes_there(c, other) || removes_there(other, c))
+            c->contested = other->contested = true;
+    }
+}
+
+void post_claim_end(struct post_claim *c, bool good)
+{
+    if (!c)
+        return;
+    c->ended = true;
+    c->good = good;
+}
+
+static bool may_change(const struct post *p, unsigned account, unsigned folder, uint32_t uid,
+                       uint32_t set, uint32_t cleared)
+{
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        const struct post_claim *c = &p->claims[i];
+        if (!covers(c, account, folder, uid))
+            continue;
+        set &= ~c->set;
+        cleared &= ~c->clear;
+    }
+    return set == 0 && cleared == 0;
+}
+
+static void note_gone(struct post_claim *c, uint32_t uid)
+{
+    for (size_t i = 0; i < c->count; i++)
+        if (c->uids[i] == uid)
+            c->gone[i] = true;
+}
+
+/* Only what is moved has to be elsewhere then. */
+static bool may_go(struct post *p, unsigned account, unsigned folder, const struct post_entry *e)
+{
+    bool deleted =
+        (e->flags & ENTRY_DELETED) != 0 || may_change(p, account, folder, e->uid, ENTRY_DELETED, 0);
+    bool may = false, expunged = false;
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        struct post_claim *c = &p->claims[i];
+        if (!covers(c, account, folder, e->uid) || !c->removes || (c->deleted_only && !deleted))
+            continue;
+        may = true;
+        expunged |= !c->copies;
+    }
+    for (size_t i = 0; i < POST_CLAIMS && may && !expunged; i++)
+        if (covers(&p->claims[i], account, folder, e->uid) && p->claims[i].copies)
+            note_gone(&p->claims[i], e->uid);
+    return may;
+}
+
+/* How well it fits to what a claim copies: 0 not at all. */
+static int fits(const struct post_claim *c, size_t n, uint32_t uid, uint32_t message)
+{
+    if (c->messages[n] != message || c->arrived[n] || (c->news[n] != 0 && c->news[n] != uid))
+        return 0;
+    return c->news[n] == uid ? 3 : c->ended ? 2 : 1;
+}
+
+/* A copy of that message is expected in the mailbox: of several, the one that was said to be done.
+ */
+static bool was_copied(struct post *p, unsigned account, unsigned folder,
+                       const struct entry_brief *f, uint32_t message)
+{
+    struct post_claim *best = NULL;
+    size_t place = 0;
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        struct post_claim *c = &p->claims[i];
+        if (!c->used || !c->copies || c->account != account || c->target != folder)
+            continue;
+        for (size_t n = 0; n < c->count; n++)
+            if (fits(c, n, f->uid, message) > (best ? fits(best, place, f->uid, message) : 0)) {
+                best = c;
+                place = n;
+            }
+    }
+    if (!best)
+        return false;
+    if (f->flags != best->flags_of[place] && !best->contested)
+        world_wrong(p->world, "message %u came to %s with flags %x, not %x", message,
+                    world_names[account], f->flags, best->flags_of[place]);
+    return best->arrived[place] = true;
+}
+
+static void check_stored(struct post *p, const struct post_claim *c, const struct post_entry *e)
+{
+    if ((e->flags & c->set & ~c->clear) != (c->set & ~c->clear) || (e->flags & c->clear & ~c->set))
+        world_wrong(p->world, "UID %u of %s: flags %x are not what was answered OK: +%x -%x",
+                    e->uid, world_names[c->account], e->flags, c->set, c->clear);
+}
+
+/* Where it is, as its reply said. */
+static void check_copied(struct post *p, const struct post_claim *c, size_t n)
+{
+    struct post_entry *e = post_find(&p->boxes[c->account][c->target], c->news[n]);
+    if (c->news[n] != 0 && (!e || e->message != c->messages[n]))
+        world_wrong(p->world, "message %u of %s is not UID %u of %s, as was answered",
+                    c->messages[n], world_names[c->account], c->news[n], world_folders[c->target]);
+}
+
+static void check_answered(struct post *p, const struct post_claim *c)
+{
+    struct post_box *box = &p->boxes[c->account][c->folder];
+    for (size_t n = 0; n < c->count; n++) {
+        struct post_entry *e = post_find(box, c->uids[n]);
+        if (c->copies)
+            check_copied(p, c, n);
+        if (e && c->removes && (!c->deleted_only || (e->flags & ENTRY_DELETED)))
+            world_wrong(p->world, "UID %u of %s in %s was removed and is still there", e->uid,
+                        world_names[c->account], world_folders[c->folder]);
+        if (e)
+            check_stored(p, c, e);
+    }
+}
+
+static void check_claims(struct post *p)
+{
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        struct post_claim *c = &p->claims[i];
+        for (size_t n = 0; c->used && n < c->count; n++)
+            if (c->gone[n] && !c->arrived[n] && !c->contested)
+                world_wrong(p->world, "message %u of %s is lost by a move", c->messages[n],
+                            world_names[c->account]);
+        if (c->used && c->ended && c->good && !c->contested)
+            check_answered(p, c);
+        if (c->used && c->ended) {
+            p->contested += c->contested;
+            c->used = false;
+        }
+    }
+}
+
 /* ---- Looking ------------------------------------------------------------------------------------
  */
 
-/* The message's number; wrong where it is none of ours, or not whole. */
-static uint32_t identify(struct post *p, unsigned account, uint32_t uid)
+/* fresh: a report is one that was not seen before. */
+static uint32_t read_whole(struct post *p, unsigned account, unsigned folder, uint32_t uid,
+                           bool fresh)
 {
     struct world *w = p->world;
     struct body_reader reader;
     struct arena arena;
     struct message_record record;
-    struct buf stored, sent;
+    struct buf stored;
     arena_init(&arena, 1 << 16);
     body_reader_init(&reader);
     buf_init(&stored, OCTETS_MAX);
-    buf_init(&sent, OCTETS_MAX);
-    if (read_message(w->reader, w->inboxes[account], uid, &arena, &record) != STATUS_OK ||
+    if (read_message(w->reader, w->boxes[account][folder], uid, &arena, &record) != STATUS_OK ||
         body_read(&reader, w->reader, &record, 0, UINT64_MAX, &stored) != STATUS_OK)
         world_wrong(w, "UID %u of %s cannot be read", uid, world_names[account]);
-    struct str rest = buf_str(&stored);
-    uint32_t message = post_next_id(&rest);
-    if (message == 0 || message > p->count)
-        world_wrong(w, "UID %u of %s was never offered", uid, world_names[account]);
-    post_octets(message, false, &sent);
-    if (!str_starts(buf_str(&stored), STR("Return-Path: <carol@example.net>\r\n")) ||
-        !str_ends(buf_str(&stored), buf_str(&sent)) ||
-        !str_starts(str_skip(buf_str(&stored), record.prefix.len), STR("Received: from ")))
-        world_wrong(w, "message %u, UID %u of %s, is not as it was sent", message, uid,
-                    world_names[account]);
+    uint32_t message = post_identify(p, account, buf_str(&stored));
+    if (fresh && (message & POST_REPORT) &&
+        !post_take_report(p, message & ~(uint32_t)POST_REPORT, buf_str(&stored)))
+        world_wrong(w, "a report came to %s again, as UID %u", world_names[account], uid);
     buf_release(&stored);
-    buf_release(&sent);
     body_reader_release(&reader);
     arena_reset(&arena);
     return message;
 }
 
-static void arrived(struct post *p, unsigned account, uint32_t uid)
+static bool was_delivered(struct post *p, unsigned account, uint32_t message, uint32_t uid)
 {
-    struct post_box *box = &p->boxes[account];
-    uint32_t message = identify(p, account, uid);
-    uint8_t state = p->states[message][account];
-    if (state != POST_OFFERED && state != POST_KEPT)
-        world_wrong(p->world, "message %u came to %s, for whom it had no final dot", message,
-                    world_names[account]);
-    if (++p->copies[message][account] > 1)
-        world_wrong(p->world, "message %u came to %s again", message, world_names[account]);
-    invariant(box->count < POST_SHOWN);
-    box->entries[box->count++] = (struct post_entry){.uid = uid, .message = message};
-    box->uid_last = uid;
+    struct post_message *m = &p->messages[message & ~(uint32_t)POST_REPORT];
+    if (message & POST_REPORT) {
+        read_whole(p, account, 0, uid, true);
+        return m->sender == POST_ACCOUNTS + account;
+    }
+    if (m->states[account] != POST_OFFERED && m->states[account] != POST_KEPT)
+        return false;
+    return m->copies[account]++ == 0;
 }
 
-/* Entries that are known must come first, in their order; only doomed ones may be missing. */
-static void compare(struct post *p, unsigned account, const struct entry_brief *found, size_t count)
+static void arrived(struct post *p, unsigned account, unsigned folder, const struct entry_brief *f)
 {
-    struct post_box *box = &p->boxes[account];
+    struct post_box *box = &p->boxes[account][folder];
+    uint32_t message = read_whole(p, account, folder, f->uid, false);
+    if (f->uid <= box->uid_last)
+        world_wrong(p->world, "UID %u of %s was given again", f->uid, world_names[account]);
+    if (!was_copied(p, account, folder, f, message) &&
+        (folder != 0 || !was_delivered(p, account, message, f->uid)))
+        world_wrong(p->world, "message %u came to %s's %s and should not, or again", message,
+                    world_names[account], world_folders[folder]);
+    invariant(box->count < POST_SHOWN);
+    box->entries[box->count++] = (struct post_entry){
+        .uid = f->uid, .message = message, .flags = f->flags, .modseq = f->modseq};
+    box->uid_last = f->uid;
+}
+
+static void compare_entry(struct post *p, unsigned account, unsigned folder, struct post_entry *e,
+                          const struct entry_brief *f)
+{
+    if (f->flags == e->flags && f->modseq == e->modseq)
+        return;
+    if (!may_change(p, account, folder, e->uid, f->flags & ~e->flags, e->flags & ~f->flags))
+        world_wrong(p->world, "UID %u of %s: flags %x became %x, and nobody asked for it", e->uid,
+                    world_names[account], e->flags, f->flags);
+    if (f->modseq < e->modseq || (f->flags != e->flags && f->modseq == e->modseq))
+        world_wrong(p->world, "UID %u of %s: mod-sequence %llu behind %llu", e->uid,
+                    world_names[account], (unsigned long long)f->modseq,
+                    (unsigned long long)e->modseq);
+    e->flags = f->flags;
+    e->modseq = f->modseq;
+}
+
+/* Entries that are known must come first, in their order; only those may be missing that somebody
+ * wanted removed. */
+static void compare(struct post *p, unsigned account, unsigned folder,
+                    const struct entry_brief *found, size_t count)
+{
+    struct post_box *box = &p->boxes[account][folder];
     size_t kept = 0, at = 0, known = box->count;
     for (size_t i = 0; i < known; i++) {
         struct post_entry e = box->entries[i];
         if (at < count && found[at].uid == e.uid) {
+            compare_entry(p, account, folder, &e, &found[at++]);
             box->entries[kept++] = e;
-            at++;
-        } else if (!e.doomed) {
-            world_wrong(p->world, "message %u, UID %u of %s, is gone", e.message, e.uid,
-                        world_names[account]);
+        } else if (!may_go(p, account, folder, &e)) {
+            world_wrong(p->world, "message %u, UID %u of %s in %s, is gone", e.message, e.uid,
+                        world_names[account], world_folders[folder]);
         }
     }
     box->count = kept;
-    for (; at < count; at++) {
-        if (found[at].uid <= box->uid_last)
-            world_wrong(p->world, "UID %u of %s was given again", found[at].uid,
-                        world_names[account]);
-        arrived(p, account, found[at].uid);
-    }
+    for (; at < count; at++)
+        arrived(p, account, folder, &found[at]);
 }
 
-static void check_counts(struct post *p, unsigned account, size_t count)
+static void check_counts(struct post *p, unsigned account, unsigned folder)
 {
     struct world *w = p->world;
-    struct post_box *box = &p->boxes[account];
+    struct post_box *box = &p->boxes[account][folder];
     struct arena arena;
     struct mailbox_record record;
+    uint32_t unseen = 0, deleted = 0;
     arena_init(&arena, 1 << 16);
-    if (read_mailbox(w->reader, w->accounts[account], w->inboxes[account], &arena, &record) !=
+    if (read_mailbox(w->reader, w->accounts[account], w->boxes[account][folder], &arena, &record) !=
         STATUS_OK)
-        world_wrong(w, "the mailbox of %s cannot be read", world_names[account]);
-    if (record.messages != count || record.uidnext <= box->uid_last ||
+        world_wrong(w, "a mailbox of %s cannot be read", world_names[account]);
+    for (size_t i = 0; i < box->count; i++) {
+        unseen += !(box->entries[i].flags & ENTRY_SEEN);
+        deleted += (box->entries[i].flags & ENTRY_DELETED) != 0;
+        if (box->entries[i].modseq > record.modseq)
+            world_wrong(w, "UID %u of %s is changed later than its mailbox", box->entries[i].uid,
+                        world_names[account]);
+    }
+    if (record.messages != box->count || record.unseen != unseen || record.deleted != deleted ||
+        record.uidnext <= box->uid_last || record.modseq < box->modseq ||
         (box->uidvalidity != 0 && record.uidvalidity != box->uidvalidity))
-        world_wrong(w, "%s: %u messages, next %u, should be %zu and above %u", world_names[account],
-                    record.messages, record.uidnext, count, box->uid_last);
+        world_wrong(w, "%s, %s: %u messages, %u unseen, next %u, should be %zu, %u, above %u",
+                    world_names[account], world_folders[folder], record.messages, record.unseen,
+                    record.uidnext, box->count, unseen, box->uid_last);
     box->uidvalidity = record.uidvalidity;
+    box->modseq = record.modseq;
+    box->uid_last = record.uidnext - 1;
     arena_reset(&arena);
 }
 
-static void check_box(struct post *p, unsigned account, bool whole)
+static void check_box(struct post *p, unsigned account, unsigned folder, bool whole)
 {
     struct world *w = p->world;
     struct entry_brief found[POST_SHOWN];
     size_t count = 0;
-    if (read_entries(w->reader, w->inboxes[account], 0, found, POST_SHOWN, &count) != STATUS_OK)
+    if (read_entries(w->reader, w->boxes[account][folder], 0, found, POST_SHOWN, &count) !=
+        STATUS_OK)
         world_wrong(w, "the entries of %s cannot be read", world_names[account]);
-    compare(p, account, found, count);
-    check_counts(p, account, count);
+    for (size_t i = 0; i < count; i++)
+        found[i].flags &= ENTRY_FLAGS_STORED;
+    compare(p, account, folder, found, count);
+    check_counts(p, account, folder);
     for (size_t i = 0; whole && i < count; i++)
-        if (identify(p, account, found[i].uid) != p->boxes[account].entries[i].message)
+        if (read_whole(p, account, folder, found[i].uid, false) !=
+            p->boxes[account][folder].entries[i].message)
             world_wrong(w, "UID %u of %s is another message now", found[i].uid,
-                        world_names[account]);
-    for (uint32_t m = 1; m <= p->count; m++)
-        if (p->states[m][account] == POST_KEPT && p->copies[m][account] == 0)
-            world_wrong(w, "message %u was answered 250 and is not with %s", m,
                         world_names[account]);
 }
 
+static void check_kept(struct post *p, unsigned account)
+{
+    for (uint32_t i = 1; i <= p->count; i++) {
+        const struct post_message *m = &p->messages[i];
+        if (m->states[account] == POST_KEPT && m->copies[account] == 0 &&
+            !(m->excused >> account & 1))
+            world_wrong(p->world, "message %u was answered 250 and is not with %s", i,
+                        world_names[account]);
+    }
+}
+
+/* INBOX last: what is copied there is not taken for a delivery. */
 void post_check(struct post *p, bool whole)
 {
     struct diag why = {0};
-    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
-        check_box(p, i, whole);
+    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++) {
+        for (unsigned f = 0; f < WORLD_FOLDERS; f++)
+            check_box(p, i, f, whole);
+        check_kept(p, i);
+    }
+    check_claims(p);
     if (whole && !model_is_sound(p->world->reader, &why))
         world_wrong(p->world, "%s", why.words);
 }

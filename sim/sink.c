@@ -15,6 +15,7 @@ static const struct str END = STR("\r\n.\r\n");
 
 static void hang_up(struct sink_session *t)
 {
+    world_note(t->sink->post->world, "sink hangs up");
     watch_set(&t->watch, 0);
     close(t->fd);
     buf_release(&t->heard);
@@ -39,6 +40,15 @@ static bool say(struct sink_session *t, const char *words)
 /* ---- Commands -----------------------------------------------------------------------------------
  */
 
+/* Whoever can be asked to tell the sender is asked; nobody else is (RFC 3461 §5.2.1). */
+static void check_notify(struct sink *s, uint32_t message, struct str line)
+{
+    bool wanted = s->dsn && s->post->messages[message].notify != 0;
+    if (wanted != (str_find(line, STR(" NOTIFY=")) >= 0))
+        world_wrong(s->post->world, "of message %u the next server is asked: %.*s", message,
+                    STR_ARG(line));
+}
+
 static const char *take_recipient(struct sink_session *t, struct str line)
 {
     struct sink *s = t->sink;
@@ -55,6 +65,7 @@ static const char *take_recipient(struct sink_session *t, struct str line)
                         &message) ||
             message == 0 || message > s->post->count)
             world_wrong(s->post->world, "nobody wrote to %.*s", STR_ARG(line));
+        check_notify(s, (uint32_t)message, line);
         if (message % REFUSED_EVERY == 0) {
             s->refused[message] = true;
             return "550 5.1.1 nobody of that name\r\n";
@@ -73,8 +84,10 @@ static bool command(struct sink_session *t, struct str line)
         return false;
     }
     if (str_starts(line, STR("LHLO ")))
-        return say(t, "250-sink.test\r\n250-PIPELINING\r\n250-ENHANCEDSTATUSCODES\r\n"
-                      "250 8BITMIME\r\n");
+        return say(t, t->sink->dsn ? "250-sink.test\r\n250-PIPELINING\r\n250-DSN\r\n"
+                                     "250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n"
+                                   : "250-sink.test\r\n250-PIPELINING\r\n"
+                                     "250-ENHANCEDSTATUSCODES\r\n250 8BITMIME\r\n");
     if (str_starts(line, STR("RCPT TO:")))
         return say(t, take_recipient(t, line));
     if (str_starts(line, STR("DATA"))) {
@@ -97,10 +110,11 @@ static bool command(struct sink_session *t, struct str line)
 static void take_message(struct sink *s, uint32_t message, struct str octets)
 {
     struct world *w = s->post->world;
+    world_note(w, "sink takes m%u", message);
     struct buf sent;
-    uint8_t state = s->post->states[message][POST_ELSEWHERE];
+    uint8_t state = s->post->messages[message].states[POST_ELSEWHERE];
     buf_init(&sent, HEARD_MAX);
-    post_octets(message, true, &sent);
+    post_octets(s->post, message, true, &sent);
     if (!str_starts(octets, STR("Received: from ")) || !str_ends(octets, buf_str(&sent)))
         world_wrong(w, "message %u came elsewhere not as it was sent", message);
     buf_release(&sent);
@@ -116,9 +130,10 @@ static void take_report(struct sink *s, struct str octets)
 {
     struct str rest = octets;
     uint32_t message = post_next_id(&rest);
-    if (message == 0 || message > s->post->count || !s->refused[message])
+    if (message == 0 || message > s->post->count || s->post->messages[message].sender != POST_CAROL)
         world_wrong(s->post->world, "a report tells of message %u", message);
-    s->told[message]++;
+    if (!post_take_report(s->post, message, octets) && s->reports_allowed-- == 0)
+        world_wrong(s->post->world, "a report about message %u came again", message);
     s->reports++;
 }
 
@@ -144,7 +159,10 @@ static bool end_body(struct sink_session *t, struct str octets)
         else
             take_report(s, octets);
         if (lost) {
-            s->allowed[message]++;
+            if (message != 0)
+                s->allowed[message]++;
+            else
+                s->reports_allowed++;
             hang_up(t);
             return false;
         }
@@ -175,6 +193,11 @@ static void on_heard(void *context, unsigned what)
     char piece[16 * 1024];
     ssize_t n;
     (void)what;
+    t->stalled |= chance(t->sink, 100);
+    if (t->stalled) {
+        watch_set(&t->watch, 0);
+        return;
+    }
     while (t->fd >= 0 && (n = recv(t->fd, piece, sizeof piece, 0)) != 0) {
         if (n < 0 && errno == EAGAIN)
             return;
@@ -210,10 +233,21 @@ static void on_connection(void *context, unsigned what)
     }
 }
 
+void sink_wake(struct sink *s)
+{
+    for (size_t i = 0; i < SINK_SESSIONS; i++) {
+        struct sink_session *t = &s->sessions[i];
+        if (t->fd < 0 || !t->stalled || chance(s, 4))
+            continue;
+        t->stalled = false;
+        watch_set(&t->watch, WATCH_READ);
+    }
+}
+
 void sink_open(struct sink *s, struct post *post)
 {
     struct socket_address address;
-    *s = (struct sink){.post = post};
+    *s = (struct sink){.post = post, .dsn = world_draw(post->world, 2)};
     for (size_t i = 0; i < SINK_SESSIONS; i++)
         s->sessions[i].fd = -1;
     snprintf(s->path, sizeof s->path, "%s/sink", post->world->folder);
@@ -251,8 +285,8 @@ static void look(struct sink *s, struct waiting *ret)
         struct str words = query_bytes(q, 0);
         uint64_t message = 0;
         ptrdiff_t end = str_find_byte(words, '@');
-        if (str_starts(words, STR("carol@")))
-            ret->reports++;
+        if (str_starts(words, STR("carol@")) || str_ends(words, STR("@sim.test")))
+            ret->reports++; /* or will become one */
         else if (end > 1 &&
                  str_to_u64(str_sub(words, 1, (size_t)end - 1), POST_MESSAGES - 1, &message))
             ret->messages[message] = true;
@@ -263,26 +297,91 @@ static void look(struct sink *s, struct waiting *ret)
         world_wrong(s->post->world, "the queue cannot be read");
 }
 
+static void allow_all(struct sink *s, const struct waiting *waiting)
+{
+    for (uint32_t m = 1; m <= s->post->count; m++)
+        if (waiting->messages[m] && s->allowed[m] <= s->taken[m])
+            s->allowed[m] = s->taken[m] + 1;
+}
+
+/* What is on its way comes still; what a stalled one has not read so far, maybe later. */
+static void take_what_is_on_its_way(struct sink *s)
+{
+    for (size_t i = 0; i < SINK_SESSIONS; i++) {
+        struct sink_session *t = &s->sessions[i];
+        if (t->fd >= 0 && !t->stalled)
+            on_heard(t, WATCH_READ);
+    }
+}
+
 void sink_note_death(struct sink *s)
 {
     struct waiting waiting;
+    take_what_is_on_its_way(s);
     look(s, &waiting);
+    world_note(s->post->world, "courier dies, %zu wait", waiting.count);
     for (uint32_t m = 1; m <= s->post->count; m++)
         if (waiting.messages[m] && s->taken[m] > s->allowed[m]) {
             s->allowed[m] = s->taken[m];
             s->caught++;
         }
+    s->reports_allowed += waiting.reports;
+    for (size_t i = 0; i < SINK_SESSIONS; i++)
+        if (s->sessions[i].fd >= 0 && s->sessions[i].stalled)
+            allow_all(s, &waiting);
+}
+
+void sink_give_up(struct sink *s, uint32_t message, bool bounce)
+{
+    struct waiting waiting;
+    look(s, &waiting);
+    for (uint32_t m = 1; m <= s->post->count; m++)
+        if (waiting.messages[m] && (message == 0 || message == m))
+            *(bounce ? &s->bounced[m] : &s->removed[m]) = true;
+}
+
+/* A sender whose account was closed for a while. */
+static bool cannot_be_told(const struct sink *s, const struct post_message *m)
+{
+    return m->sender != POST_CAROL && (s->post->ever_troubled >> (m->sender - POST_ACCOUNTS) & 1);
+}
+
+/* It cannot go on, and its sender was told, or is going to be, or did not want to be. */
+static bool came_back(const struct sink *s, uint32_t message, const struct waiting *waiting)
+{
+    const struct post_message *m = &s->post->messages[message];
+    if (!s->refused[message] && !s->bounced[message] && !m->tls_only)
+        return false;
+    return m->failed > 0 || waiting->reports > 0 || !post_wants_failure(s->post, message) ||
+           cannot_be_told(s, m);
 }
 
 void sink_check(struct sink *s)
 {
     struct waiting waiting;
     look(s, &waiting);
-    for (uint32_t m = 1; m <= s->post->count; m++) {
-        bool back = s->refused[m] && (s->told[m] > 0 || waiting.reports > 0);
-        if (s->post->states[m][POST_ELSEWHERE] == POST_KEPT && s->taken[m] == 0 &&
-            !waiting.messages[m] && !back)
+    for (uint32_t m = 1; m <= s->post->count; m++)
+        if (s->post->messages[m].states[POST_ELSEWHERE] == POST_KEPT && s->taken[m] == 0 &&
+            !waiting.messages[m] && !s->removed[m] && !came_back(s, m, &waiting))
             world_wrong(s->post->world, "message %u was answered 250 and is lost", m);
+}
+
+void sink_check_told(struct sink *s)
+{
+    for (uint32_t i = 1; i <= s->post->count; i++) {
+        const struct post_message *m = &s->post->messages[i];
+        unsigned expected = s->taken[i] > 0 && !s->dsn;
+        for (int a = 0; a < (m->by_alias ? 1 : WORLD_ACCOUNTS); a++)
+            expected += m->states[a] == POST_KEPT;
+        if (s->taken[i] > 0 && m->failed > 0 && !s->bounced[i])
+            world_wrong(s->post->world, "message %u came elsewhere, and failed", i);
+        if (m->appended || !(m->notify & POST_NOTIFY_SUCCESS) || m->by_lmtp || m->excused ||
+            s->removed[i] || s->bounced[i] || cannot_be_told(s, m))
+            continue;
+        if (m->delivered != expected)
+            world_wrong(s->post->world,
+                        "message %u (sender %u, notify %x) was told of as delivered to %u, not %u",
+                        i, m->sender, m->notify, m->delivered, expected);
     }
 }
 

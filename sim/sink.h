@@ -17,6 +17,7 @@ struct sink_session {
     struct watch watch;
     struct buf heard;
     bool in_body;
+    bool stalled; /* hears and says nothing, until it is woken, if ever */
     bool null_sender;
     uint32_t recipients[SINK_RECIPIENTS]; /* messages; 0: a report's */
     size_t recipient_count;
@@ -27,18 +28,27 @@ struct sink {
     int listener;
     struct watch watch;
     char path[96];
+    bool dsn;      /* offered (RFC 3461) */
     bool friendly; /* nothing is put off, and nobody hung up on, any more */
     struct sink_session sessions[SINK_SESSIONS];
     uint8_t taken[POST_MESSAGES];   /* how often */
     uint8_t allowed[POST_MESSAGES]; /* how often more than once */
     bool refused[POST_MESSAGES];    /* for ever */
-    uint8_t told[POST_MESSAGES];    /* reports of it that came */
+    bool bounced[POST_MESSAGES];    /* by the operator, maybe */
+    bool removed[POST_MESSAGES];    /* by the operator, maybe */
+    uint64_t reports_allowed;       /* how many may come once more */
     uint64_t all, again, reports;
     uint64_t caught; /* by a death, between the reply and the end of the row */
 };
 
 void sink_open(struct sink *s, struct post *post);
 void sink_close(struct sink *s);
+
+/* The operator is going to give up what waits for that message, or all that waits. */
+void sink_give_up(struct sink *s, uint32_t message, bool bounce);
+
+/* Some of the stalled go on. */
+void sink_wake(struct sink *s);
 
 /*
  * Before the courier dies: what was taken and is in the queue still may have been answered to the
@@ -51,5 +61,8 @@ void sink_check(struct sink *s);
 
 /* How many of them wait, reports too. */
 size_t sink_awaits(struct sink *s);
+
+/* Nothing waits any more: who asked to be told was told. */
+void sink_check_told(struct sink *s);
 
 #endif

@@ -1,6 +1,7 @@
 #include "sim/world.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -17,6 +18,7 @@
 #include "roles/mailroom.h"
 #include "roles/vault.h"
 #include "sim/vfs_fault.h"
+#include "sim/world_tls.h"
 #include "store/read.h"
 
 /*
@@ -35,6 +37,7 @@ enum { TURNS_MAX = 20000 };
 static const int64_t BEGIN_MS = 1700000000000;
 
 const char *const world_names[WORLD_ACCOUNTS] = {"alice", "bob"};
+const char *const world_folders[WORLD_FOLDERS] = {"INBOX", "Archive", "Trash"};
 
 static const struct role_plan *const plans[WORLD_ROLES] = {
     [WORLD_VAULT] = &vault_plan,       [WORLD_KEEPER] = &keeper_plan,
@@ -82,6 +85,10 @@ void world_wrong(const struct world *w, const char *format, ...)
     vfprintf(stderr, format, args);
     fputc('\n', stderr);
     va_end(args);
+    va_start(args, format);
+    if (w->ret_wrong)
+        vsnprintf(w->ret_wrong, WORLD_WORDS, format, args);
+    va_end(args);
     remove_folder(w);
     exit(1);
 }
@@ -104,7 +111,18 @@ static void on_peer_broken(void *context, struct channel *from, const struct ipc
     abort();
 }
 
-static const struct ipc_handlers handlers = {.ready = on_ready, .peer_broken = on_peer_broken};
+/* A certificate whose key could not be asked in time cannot be used; the old configuration can. */
+static void on_reload_refused(void *context, struct channel *from,
+                              const struct ipc_reload_refused_in *in)
+{
+    (void)context;
+    (void)from;
+    if (!str_eq(in->why, STR("a certificate cannot be used")))
+        bug("a role does not take a configuration");
+}
+
+static const struct ipc_handlers handlers = {
+    .ready = on_ready, .peer_broken = on_peer_broken, .reload_refused = on_reload_refused};
 
 static void on_ended(void *owner, enum status_code why, const char *words)
 {
@@ -128,9 +146,27 @@ static struct link *link_to(struct world *w, enum ipc_role peer, enum ipc_role s
     return link;
 }
 
+/* The operator's end of a channel to a role. */
+struct link *world_operate(struct world *w, enum world_role which)
+{
+    static struct world_child own;
+    int fds[2];
+    if (!world_runs(w, which))
+        return NULL;
+    invariant(socket_pair(fds) == STATUS_OK);
+    ipc_peer_note(link_channel(w->children[which].link),
+                  &(struct ipc_peer_in){.role = ROLE_OPERATOR, .fd = fds[0]});
+    return link_to(w, plans[which]->self, ROLE_OPERATOR, fds[1], &own);
+}
+
 static bool runs(const struct world_child *c)
 {
     return c->role && c->ready && !role_has_ended(c->role);
+}
+
+bool world_runs(const struct world *w, enum world_role which)
+{
+    return runs(&w->children[which]);
 }
 
 static void introduce(struct world *w, enum world_role a, enum world_role b)
@@ -145,6 +181,14 @@ static void introduce(struct world *w, enum world_role a, enum world_role b)
                   &(struct ipc_peer_in){.role = (uint8_t)plans[a]->self, .fd = fds[1]});
 }
 
+static void configure(struct world *w, struct world_child *c)
+{
+    struct ipc_pem pem = {world_tls_chain()};
+    ipc_config_note(link_channel(c->link), &(struct ipc_config_in){.text = str_from_c(w->config),
+                                                                   .certificates = &pem,
+                                                                   .certificates_count = 1});
+}
+
 /* Any turns since then belong to the others too: the world does not wait for one of them. */
 static void start(struct world *w, enum world_role which)
 {
@@ -156,14 +200,37 @@ static void start(struct world *w, enum world_role which)
     c->role = role_new(plans[which], 0, w->loop, fds[0], &c->log);
     invariant(c->role);
     c->link = link_to(w, plans[which]->self, ROLE_WARDEN, fds[1], c);
-    ipc_config_note(link_channel(c->link), &(struct ipc_config_in){.text = str_from_c(w->config)});
+    configure(w, c);
     for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
         loop_turn(w->loop, false);
     if (!runs(c))
         return;
+    if (which == WORLD_EDGE)
+        world_tls_join(link_channel(c->link));
     for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++)
         if (pairings[p][0] == which || pairings[p][1] == which)
             introduce(w, pairings[p][0], pairings[p][1]);
+}
+
+static void write_config(struct world *w, uint64_t variant);
+
+void world_reload(struct world *w)
+{
+    write_config(w, world_draw(w, 32));
+    for (int i = 0; i < WORLD_ROLES; i++)
+        if (runs(&w->children[i]))
+            configure(w, &w->children[i]);
+}
+
+void world_note(const struct world *w, const char *format, ...)
+{
+    va_list args;
+    if (w->log_fd != STDERR_FILENO)
+        return;
+    va_start(args, format);
+    vfprintf(stderr, format, args);
+    fputc('\n', stderr);
+    va_end(args);
 }
 
 void world_kill(struct world *w, enum world_role which)
@@ -197,6 +264,7 @@ void world_settle(struct world *w)
     for (int i = 0; i < WORLD_ROLES; i++) {
         if (runs(&w->children[i]))
             continue;
+        world_note(w, "%s starts again", ipc_role_name(plans[i]->self));
         world_kill(w, (enum world_role)i);
         start(w, (enum world_role)i);
         w->restarts++;
@@ -224,6 +292,7 @@ static void open_reader(struct world *w)
 
 void world_power_cut(struct world *w)
 {
+    world_note(w, "the power goes");
     disk_die();
     for (int i = 0; i < WORLD_ROLES; i++)
         world_kill(w, (enum world_role)i);
@@ -239,93 +308,18 @@ void world_power_cut(struct world *w)
 /* ---- Setting up -----------------------------------------------------------------------------
  */
 
-struct answer {
-    enum status_code status;
-    uint64_t account;
-    bool there;
-};
-
-static void domain_added(void *context, enum status_code status, const struct ipc_domain_add_out *o)
+void world_furnish(struct world *w)
 {
-    *(struct answer *)context =
-        (struct answer){.status = status == STATUS_OK ? o->status : status, .there = true};
-}
-
-static void account_added(void *context, enum status_code status,
-                          const struct ipc_account_add_out *o)
-{
-    *(struct answer *)context = (struct answer){.status = status == STATUS_OK ? o->status : status,
-                                                .account = status == STATUS_OK ? o->account : 0,
-                                                .there = true};
-}
-
-static void password_was_set(void *context, enum status_code status,
-                             const struct ipc_password_set_out *o)
-{
-    *(struct answer *)context =
-        (struct answer){.status = status == STATUS_OK ? o->status : status, .there = true};
-}
-
-static void await(struct world *w, const struct answer *answer, const char *what)
-{
-    while (!answer->there)
-        loop_turn(w->loop, true);
-    if (answer->status != STATUS_OK)
-        world_wrong(w, "setting up: %s: %s", what, status_name(answer->status));
-}
-
-/* The operator's end of a channel to a role. */
-static struct link *operate(struct world *w, enum world_role which, struct world_child *owner)
-{
-    int fds[2];
-    invariant(socket_pair(fds) == STATUS_OK);
-    ipc_peer_note(link_channel(w->children[which].link),
-                  &(struct ipc_peer_in){.role = ROLE_OPERATOR, .fd = fds[0]});
-    return link_to(w, plans[which]->self, ROLE_OPERATOR, fds[1], owner);
-}
-
-static void make_accounts(struct world *w)
-{
-    struct world_child own = {0};
-    struct link *vault = operate(w, WORLD_VAULT, &own);
-    struct link *keeper = operate(w, WORLD_KEEPER, &own);
-    struct answer answer = {0};
-    ipc_domain_add_call(link_channel(vault), &(struct ipc_domain_add_in){BEGIN_MS, STR("sim.test")},
-                        domain_added, &answer);
-    await(w, &answer, "domain");
-    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
-        char words[64];
-        struct str name = str_from_c(world_names[i]);
-        snprintf(words, sizeof words, "%s@sim.test", world_names[i]);
-        struct ipc_address address = {text_from(str_from_c(words))};
-        struct ipc_account_add_in in = {
-            .at_ms = BEGIN_MS, .name = name, .addresses = &address, .addresses_count = 1};
-        answer.there = false;
-        ipc_account_add_call(link_channel(vault), &in, account_added, &answer);
-        await(w, &answer, "account");
-        w->accounts[i] = answer.account;
-        answer.there = false;
-        ipc_password_set_call(link_channel(keeper),
-                              &(struct ipc_password_set_in){.account = w->accounts[i],
-                                                            .login = name,
-                                                            .password = STR("open sesame")},
-                              password_was_set, &answer);
-        await(w, &answer, "password");
-    }
-    link_close(vault);
-    link_close(keeper);
-}
-
-static void find_inboxes(struct world *w)
-{
-    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
+    open_reader(w);
+    for (int i = 0; i < WORLD_ACCOUNTS * WORLD_FOLDERS; i++) {
         struct arena arena;
         struct mailbox_record record;
+        int account = i / WORLD_FOLDERS, folder = i % WORLD_FOLDERS;
         arena_init(&arena, 1 << 16);
-        if (read_mailbox_by_path(w->reader, w->accounts[i], STR("INBOX"), &arena, &record) !=
-            STATUS_OK)
-            world_wrong(w, "setting up: no INBOX");
-        w->inboxes[i] = record.id;
+        if (read_mailbox_by_path(w->reader, w->accounts[account], str_from_c(world_folders[folder]),
+                                 &arena, &record) != STATUS_OK)
+            world_wrong(w, "setting up: no %s", world_folders[folder]);
+        w->boxes[account][folder] = record.id;
         arena_reset(&arena);
     }
 }
@@ -338,16 +332,29 @@ static void make_folder(struct world *w)
         mkdir("keeper", 0700) != 0)
         world_wrong(w, "no temporary folder");
     snprintf(w->folder, sizeof w->folder, "/proc/self/cwd");
-    snprintf(w->config, sizeof w->config,
-             "hostname mail.sim.test\ndata %s\n"
-             "listen mx 127.0.0.1:25 {\n    tls no\n}\nlisten lmtp 127.0.0.1:24 {\n    tls no\n}\n"
-             "listen imap 127.0.0.1:143 {\n    tls no\n}\n"
-             "listen pop3 127.0.0.1:110 {\n    tls no\n}\n"
-             "limits {\n    connection-rate 1000000\n    greeting-delay 0s\n}\n"
-             "relay-from 192.0.2.0/24\n"
-             "route sink {\n    domains *\n    to unix:%s/sink\n    protocol lmtp\n}\n"
-             "outbound {\n    retry 1s\n}\n",
-             w->folder, w->folder);
+}
+
+/* Some of what may change at a reload; the roles that start anew get it too. */
+static void write_config(struct world *w, uint64_t variant)
+{
+    int n = snprintf(
+        w->config, sizeof w->config,
+        "hostname mail.sim.test\ndata %s\n"
+        "certificate /chain /key\n"
+        "listen mx 127.0.0.1:25 {\n    tls starttls\n}\nlisten lmtp 127.0.0.1:24\n"
+        "listen imap 127.0.0.1:143 {\n    tls starttls\n}\n"
+        "listen pop3 127.0.0.1:110 {\n    tls starttls\n}\n"
+        "listen imaps 127.0.0.1:993\nlisten pop3s 127.0.0.1:995\n"
+        "listen submission 127.0.0.1:587\nlisten submissions 127.0.0.1:465\n"
+        "limits {\n    connection-rate 1000000\n    greeting-delay 0s\n}\n"
+        "relay-from 192.0.2.0/24\n"
+        "route sink {\n    domains *\n    to unix:%s/sink\n    protocol lmtp\n}\n"
+        "outbound {\n    retry %s\n    connections-per-destination %d\n"
+        "    messages-per-connection %d\n    delay-notice %s\n    recipients-per-day 0\n}\n"
+        "retention expunged %s\n",
+        w->folder, w->folder, variant & 1 ? "1s 5s" : "1s", variant & 2 ? 1 : 20,
+        variant & 4 ? 2 : 100, variant & 8 ? "10m" : "4h", variant & 16 ? "1h" : "7d");
+    invariant(n > 0 && (size_t)n < sizeof w->config);
 }
 
 /* The keeper takes its file as one that is there (it makes it by other means than SQLite's). */
@@ -377,6 +384,7 @@ void world_open(struct world *w, uint64_t seed, bool chatty)
     world_begin_step(w, 0);
     w->clock = (struct now){.mono_ms = 1000000, .wall_ms = BEGIN_MS};
     world_seed_random(seed);
+    signal(SIGPIPE, SIG_IGN);
     disk_init();
     sqlite3_vfs_register(sqlite3_vfs_find(VFS_FAULT_NAME), 1);
     w->loop = loop_new();
@@ -385,16 +393,14 @@ void world_open(struct world *w, uint64_t seed, bool chatty)
     loop_use_order(w->loop, pick, w);
     w->log_fd = chatty ? STDERR_FILENO : open("/dev/null", O_WRONLY | O_CLOEXEC);
     make_folder(w);
+    write_config(w, 0);
     make_secrets(w);
+    world_tls_open(w);
     for (int i = 0; i < WORLD_ROLES; i++)
         start(w, (enum world_role)i);
     world_settle(w);
     if (w->restarts > 0)
         world_wrong(w, "setting up: not all roles start");
-    make_accounts(w);
-    world_settle(w);
-    open_reader(w);
-    find_inboxes(w);
 }
 
 void world_close(struct world *w)
@@ -402,6 +408,7 @@ void world_close(struct world *w)
     for (int i = WORLD_ROLES - 1; i >= 0; i--)
         world_kill(w, (enum world_role)i);
     db_close(w->reader);
+    world_tls_close();
     loop_free(w->loop);
     disk_clear();
     remove_folder(w);

@@ -26,11 +26,25 @@ enum world_role {
 };
 
 /* Numbers of the listeners in the configuration. */
-enum { WORLD_MX, WORLD_LMTP, WORLD_IMAP, WORLD_POP3 };
+enum world_listener {
+    WORLD_MX,
+    WORLD_LMTP,
+    WORLD_IMAP,
+    WORLD_POP3,
+    WORLD_IMAPS,
+    WORLD_POP3S,
+    WORLD_SUBMISSION,
+    WORLD_SUBMISSIONS,
+};
 
-enum { WORLD_ACCOUNTS = 2 };
+enum { WORLD_ACCOUNTS = 2, WORLD_FOLDERS = 3 };
+
+enum { WORLD_WORDS = 64 };
+
+#define WORLD_PASSWORD "open sesame"
 
 extern const char *const world_names[WORLD_ACCOUNTS];
+extern const char *const world_folders[WORLD_FOLDERS]; /* INBOX is the first */
 
 struct world_child {
     struct role *role; /* NULL: dead, and not yet started again */
@@ -48,10 +62,12 @@ struct world {
     int log_fd;
     struct world_child children[WORLD_ROLES];
     char folder[64], made_folder[64];
-    char config[1024];
+    char config[2048];
     struct db *reader; /* NULL while the power is off */
     uint64_t accounts[WORLD_ACCOUNTS];
-    uint64_t inboxes[WORLD_ACCOUNTS];
+    uint64_t boxes[WORLD_ACCOUNTS][WORLD_FOLDERS];
+    unsigned wires;  /* made so far */
+    char *ret_wrong; /* where world_wrong says what, in WORLD_WORDS octets; or NULL */
     uint64_t restarts, power_cuts;
 };
 
@@ -65,9 +81,24 @@ uint64_t world_draw(struct world *w, uint64_t below);
 _Noreturn void world_wrong(const struct world *w, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* With two accounts, which have one password and receive at sim.test. */
+/* For who wants to see it (WORLD_LOG). */
+void world_note(const struct world *w, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Without accounts: see world_furnish. */
 void world_open(struct world *w, uint64_t seed, bool chatty);
 void world_close(struct world *w);
+
+/* The accounts are there: finds their mailboxes. */
+void world_furnish(struct world *w);
+
+bool world_runs(const struct world *w, enum world_role which);
+
+/* An operator's connection to a role; NULL: it does not run. */
+struct link *world_operate(struct world *w, enum world_role which);
+
+/* All roles get another configuration, drawn. Connections stay. */
+void world_reload(struct world *w);
 
 /* A connection to that listener: the client's end, which does not block. -1: nobody is there. */
 int world_connect(struct world *w, uint32_t listener);
