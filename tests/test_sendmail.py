@@ -64,6 +64,15 @@ def test_recipients_in_the_header_and_no_bcc(server):
         assert message.endswith(b"line\r\n.\r\nbehind the dot\r\n")
 
 
+@pytest.mark.parametrize("shape", ["--config={}", "--config {}"])
+def test_the_configuration_may_be_named_as_for_every_command(server, shape):
+    words = shape.format(server.config).split()
+    done = subprocess.run([postern.PROGRAM, "sendmail", *words, "alice"], input=b"Subject: c\n\nx\n",
+                          capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"Subject: c\r\n" in newest(server)
+
+
 def test_what_no_server_would_take_arrives(server):
     done = sendmail(server, "alice", given=b"Subject: progress\n\n10%\r20%\r\0done \xe9\n")
     assert (done.returncode, done.stderr) == (0, b"")
@@ -98,6 +107,7 @@ def test_refusals_are_told(server):
 @pytest.mark.parametrize("words, given, status", [
     ([], "x\n", EX_USAGE), (["-t"], "Subject: x\n\nx\n", EX_USAGE), (["-bs"], "", EX_USAGE),
     (["-f"], "", EX_USAGE), (["-N", "maybe", "alice"], "", EX_USAGE),
+    (["--json", "alice"], "x\n", EX_USAGE), (["--config"], "x\n", EX_USAGE),
     (["a@b..c"], "x\n", EX_DATAERR), (["-f", "a b@@c", "alice"], "x\n", EX_DATAERR)])
 def test_nonsense_is_refused(server, words, given, status):
     done = sendmail(server, *words, given=given)

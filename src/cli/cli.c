@@ -65,13 +65,14 @@ static void show_options(FILE *out, const struct cli_option *options)
 
 static void show_command(FILE *out, const struct cli_command *command)
 {
-    fprintf(out, "usage: postern %s%s%s [OPTION]...\n\n%s\n", command->name,
-            command->args[0] ? " " : "", command->args, command->summary);
+    fprintf(out, "usage: postern %s%s%s%s\n\n%s\n", command->name, command->args[0] ? " " : "",
+            command->args, command->run_alone ? "" : " [OPTION]...", command->summary);
     if (command->details)
         fprintf(out, "\n%s\n", command->details);
     fputs("\n", out);
     show_options(out, command->options);
-    show_options(out, common_options);
+    if (!command->run_alone) /* which has said them all */
+        show_options(out, common_options);
 }
 
 /* All commands, or those whose first word is `group`; false where there are none. */

@@ -73,7 +73,8 @@ const struct cli_command cli_commands[] = {
      "  -i, -oi            a line of one dot does not end the message\n"
      "  -N WHEN, -R RET, -V ENVID\n"
      "                     notify never, or success,failure,delay; return full or hdrs\n"
-     "  -C FILE            the configuration\n\n"
+     "  -C FILE, --config FILE\n"
+     "                     the configuration\n\n"
      "Others are taken and mean nothing here. The exit status is one of sysexits(3): 75 to try\n"
      "again later, 67 for a recipient who is not there.",
      NULL, NULL, sendmail_main},

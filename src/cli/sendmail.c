@@ -119,11 +119,30 @@ static void take_flags(struct sendmail *m, const char *letters)
     }
 }
 
+/* "--config FILE", as for every command; other mailers have no options like that. */
+static bool take_long_option(struct sendmail *m, int argc, char **argv, int *i)
+{
+    struct str rest = str_from_c(argv[*i]), name;
+    bool has_value = str_find_byte(rest, '=') >= 0;
+    str_split(&rest, '=', &name);
+    const char *value = has_value ? rest.ptr : *i + 1 < argc ? argv[*i + 1] : NULL;
+    if (!str_eq(name, STR("--config")) || !value) {
+        fail(m, EX_USAGE, value ? "there is no option %.*s" : "%.*s: a value is missing",
+             STR_ARG(name));
+        return false;
+    }
+    *i += has_value ? 0 : 1;
+    m->config_file = value;
+    return true;
+}
+
 /* argv[*i] is an option; false: m->exit_code is set. */
 static bool take_option(struct sendmail *m, int argc, char **argv, int *i)
 {
     const char *word = argv[*i] + 1;
     char letter = *word;
+    if (letter == '-')
+        return take_long_option(m, argc, argv, i);
     if (letter == 'b' && strcmp(word, "bm") != 0) {
         fail(m, EX_USAGE, "-%s: only -bm is known here; postern(1) has other commands", word);
         return false;
