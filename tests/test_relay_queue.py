@@ -16,7 +16,7 @@ LIMIT = 30
 @pytest.fixture(scope="module")
 def lab():
     with relay.Lab(outbound={"recipients-per-day": LIMIT, "retry": "1h", "timeout": "10s"},
-                   extra="policy narrow.test {\n    connections 1\n}\n") as lab:
+                   extra="policy narrow.test single.test {\n    connections 1\n}\n") as lab:
         yield lab
 
 
@@ -72,6 +72,23 @@ def test_one_senders_flood_does_not_hold_another_at_the_same_domain(lab):
                     if m.message_id() == sent.id) - before < 250
         lab.run("queue", "remove", "--sender", "mallory@elsewhere.test")
         mail.wait_until(lambda: not lab.waiting(), 30)
+
+
+def test_what_one_host_lacks_goes_to_another_over_the_only_connection(lab):
+    """One connection at a time for that domain: it changes hosts for a message that needs SMTPUTF8,
+    and the others do not wait for that."""
+    without = tuple(e for e in peer.EXTENSIONS if e != "SMTPUTF8")
+    with lab.peer(extensions=without) as first, lab.peer() as second:
+        lab.records(*(f"single.test. MX {n}0 mx{n}.single.test." for n in (1, 2)),
+                    f"mx1.single.test. A {first.host}", f"mx2.single.test. A {second.host}")
+        sent = [lab.send(f"bob{n}@single.test") for n in range(5)]
+        sent.append(lab.send("jürgen@single.test", mail_args="SMTPUTF8"))
+        sent += [lab.send(f"carol{n}@single.test") for n in range(5)]
+        lab.wait_gone(*sent)
+        assert not any(lab.reports(message) for message in sent)
+        assert "jürgen@single.test" in [r for m in second.messages for r in m.recipients]
+        assert len(first.messages) + len(second.messages) == len(sent)
+        assert first.open_most <= 1 and second.open_most <= 1
 
 
 # ---- Limits and holds --------------------------------------------------------------------------------

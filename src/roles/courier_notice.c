@@ -156,7 +156,7 @@ static void stop_shipping(struct courier_notice *n)
         }
 }
 
-/* What the vault has of it is of no use; it is begun again, or the header must do. */
+/* What the vault has of it is of no use; it is begun again, or the header must do: then n is gone. */
 static void shipment_lost(struct courier_notice *n, bool again)
 {
     courier_report_lost(n->report);
@@ -201,6 +201,7 @@ static bool send_pieces(struct courier_notice *n)
     return true;
 }
 
+/* Where there is no memory for it now, it was lost before it began: n may be gone. */
 static void begin_shipping(struct courier_notice *n)
 {
     struct courier *c = n->courier;
@@ -212,7 +213,9 @@ static void begin_shipping(struct courier_notice *n)
     c->shipping++;
     courier_body_release(&n->body);
     courier_body_begin(&n->body, c, n->job, fetch, n);
-    if (!courier_report_begin(n->report))
+    if (courier_report_begin(n->report))
+        ship(n);
+    else
         shipment_lost(n, true);
 }
 
@@ -265,11 +268,8 @@ static void fetch_header(struct courier_notice *n)
         return;
     }
     n->waits_to_ship = n->courier->shipping >= SHIPPING_MAX;
-    if (n->waits_to_ship)
-        return;
-    begin_shipping(n);
-    if (n->shipping)
-        ship(n);
+    if (!n->waits_to_ship)
+        begin_shipping(n);
 }
 
 static void fetch(void *context)
