@@ -221,6 +221,15 @@ def test_who_does_not_log_in_is_cut_off(serve, service):
 # ---- Wrong --------------------------------------------------------------------------------------
 
 
+def test_a_message_that_has_come_round_too_often_is_refused(serve):
+    server = serve()
+    with connect(server) as client:
+        client.greet()
+        for times, code in ((99, "250"), (100, "554 5.4.6")):
+            octets, _ = wire.message()
+            assert client.message(b"Received: from here\r\n" * times + octets, [ALICE]).startswith(code)
+
+
 def test_errors_are_counted(serve):
     server = serve("errors 3")
     with connect(server) as client:

@@ -33,8 +33,9 @@
 /* A message, trace headers not counted. Larger: 552 5.3.4, at MAIL where SIZE tells. */
 #define LIMIT_MESSAGE_SIZE (50 * 1024 * 1024)
 
-/* Received fields before it is a loop (RFC 5321 §6.3): 554 5.4.6. */
-#define LIMIT_RECEIVED_COUNT 50
+/* Received fields, ours counted, above which it is a loop: 554 5.4.6. RFC 5321 §6.3: "normally at
+ * least 100". */
+#define LIMIT_RECEIVED_COUNT 100
 
 /* Commands that came to nothing (unknown, bad syntax, out of order) before 421 4.7.0. */
 #define LIMIT_SMTP_ERRORS 20
