@@ -243,12 +243,12 @@ static size_t take_words(struct parser *p, struct line *line, struct conf_word *
 }
 
 /* A line that is wrong may still open a block: its inside must not be read as the outside. */
-static bool ends_in_brace(struct str line)
+static bool ends_in(struct str line, struct str brace)
 {
     ptrdiff_t comment = str_find(line, STR(" #"));
     if (comment >= 0)
         line = str_sub(line, 0, (size_t)comment);
-    return str_ends(str_trim(line), STR("{"));
+    return str_ends(str_trim(line), brace);
 }
 
 static void read_directive(struct parser *p, struct line *line)
@@ -257,7 +257,7 @@ static void read_directive(struct parser *p, struct line *line)
     struct str whole = line->rest;
     size_t count = take_words(p, line, words);
     if (count == 0) {
-        if (ends_in_brace(whole))
+        if (ends_in(whole, STR("{")))
             p->too_deep++;
         return;
     }
@@ -270,7 +270,11 @@ static void read_directive(struct parser *p, struct line *line)
     if (!at_end(line))
         conf_error_add(p->errors, line->number, line->column,
                        "a block's first directive begins on the next line");
-    open_block(p, directive, brace);
+    /* Wrong, but what follows is not in it: "log { format json }". */
+    if (ends_in(line->rest, STR("}")))
+        directive->has_block = true;
+    else
+        open_block(p, directive, brace);
 }
 
 /* Control characters and what is not UTF-8 are refused before anything is read into them. */

@@ -91,6 +91,8 @@ static void every_error_is_told_with_its_place(void **state)
     expect_errors("a {b\n} c\n{\n}\n", "f:1:4: a block's first directive begins on the next line\n"
                                        "f:2:3: a \"}\" stands alone on its line\n"
                                        "f:3:1: a block needs a name before it\n");
+    expect_errors("a { b c } # d\n}\n", "f:1:5: a block's first directive begins on the next line\n"
+                                        "f:2:1: this \"}\" closes nothing\n");
     expect_errors("a \"b\"c\n", "f:1:6: there must be a space here\n");
     expect_errors("a \x01\n b\xFF\n\xC2\x85",
                   "f:1:3: a control character (0x01) has no place here\n"
