@@ -145,7 +145,8 @@ static void a_large_message_given_up_is_taken_back(void **state)
 /* ---- STARTTLS ------------------------------------------------------------------------------ */
 
 /* Gives the edge a certificate whose key it holds itself. */
-/* Connects as many clients as there is room for in `ret_fds` to a listener that the edge is given. */
+/* Connects as many clients as there is room for in `ret_fds` to a listener that the edge is given.
+ */
 static void crowd(struct world *w, int *ret_fds, size_t count)
 {
     struct socket_address a;

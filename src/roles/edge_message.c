@@ -252,8 +252,7 @@ static void charge_for(struct edge_message *m, size_t held)
 static bool has_room_for_envelope(struct edge_message *m)
 {
     charge_for(m, m->arena.used);
-    return m->edge->bodies_in_flight_size <=
-           m->edge->settings->config.limits.bodies_in_flight_size;
+    return m->edge->bodies_in_flight_size <= m->edge->settings->config.limits.bodies_in_flight_size;
 }
 
 bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient)

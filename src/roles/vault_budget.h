@@ -43,8 +43,8 @@ int64_t vault_budget_since_us(const struct vault_budget *b);
 bool vault_budget_is_spent(const struct vault_budget *b);
 
 /*
- * The time for any work is up. How long commits take does not count here: where a sync is slow, each
- * has to serve the more messages.
+ * The time for any work is up. How long commits take does not count here: where a sync is slow,
+ * each has to serve the more messages.
  */
 bool vault_budget_is_full(const struct vault_budget *b);
 

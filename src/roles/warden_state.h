@@ -33,7 +33,7 @@ struct child {
     unsigned failures; /* in a row, each soon after its start */
     int64_t started_ms;
     struct gathering *gathering; /* of the numbers of other edges, for this one */
-    struct timer timer; /* its next start, or the end of patience with its stop */
+    struct timer timer;          /* its next start, or the end of patience with its stop */
 };
 
 struct operator_link {

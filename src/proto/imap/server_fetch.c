@@ -29,7 +29,7 @@ struct fetch_args {
     bool flags_changed;
     struct fetch_section *section;
     struct buf header; /* the block that HEADER.FIELDS looks at */
-    uint64_t offset; /* octets still to be written, or the header's */
+    uint64_t offset;   /* octets still to be written, or the header's */
     uint64_t left;
     bool introduced; /* the literal has been begun */
 };
