@@ -106,9 +106,9 @@ static void templates_are_filled_in(void **state)
 static void an_error_moves_no_cursor(void **state)
 {
     (void)state;
-    const char *const words[] = {"postern", "config", "check",
-                                 "/no\x1b[2J\xc2\x9b"
-                                 "2J"};
+    static const char name[] = "/no\x1b[2J\xc2\x9b"
+                               "2J";
+    const char *const words[] = {"postern", "config", "check", name};
     struct ran r = run(words, 4);
     assert_null(strchr(r.err, 0x1b));
     assert_null(strstr(r.err, "\xc2\x9b"));
