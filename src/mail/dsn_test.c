@@ -307,6 +307,20 @@ static void strangers_cannot_break_out_of_their_line(void **state)
     }
 }
 
+static void no_words_turn_the_text_around_them(void **state)
+{
+    (void)state;
+    struct buf out;
+    buf_init(&out, 100);
+    assert_true(dsn_line(&out,
+                         TEXT("a\xE2\x80\xAE"
+                              "b\xC2\x9B\x1b\xE2\x80\xA8"
+                              "c\xC3\xA9\xFF"),
+                         100, false));
+    assert_true(str_eq(buf_str(&out), STR("abc\xC3\xA9?")));
+    buf_release(&out);
+}
+
 static void the_original_may_say_anything_in_its_header(void **state)
 {
     (void)state;
@@ -338,6 +352,7 @@ int main(void)
         cmocka_unit_test(international_mail_has_its_own_types),
         cmocka_unit_test(each_action_has_its_words_and_status),
         cmocka_unit_test(several_recipients_are_told_in_one_report),
+        cmocka_unit_test(no_words_turn_the_text_around_them),
         cmocka_unit_test(strangers_cannot_break_out_of_their_line),
         cmocka_unit_test(the_original_may_say_anything_in_its_header),
     };

@@ -1,5 +1,6 @@
 #include "mail/dsn_text.h"
 
+#include "base/text.h"
 #include "codec/date.h"
 #include "codec/encoded.h"
 #include "codec/utf8.h"
@@ -26,7 +27,7 @@ bool dsn_line(struct buf *out, struct text words, size_t len_max, bool ascii)
             gap = any;
             continue;
         }
-        if (c < ' ' || (c >= 0x7F && c < 0xA0))
+        if (text_is_control(c))
             continue;
         if (gap || word >= WORD_LEN_MAX) {
             buf_append_byte(out, ' ');
