@@ -121,7 +121,8 @@ static bool add_held(struct edge_smtp *s, struct edge_recipient *r)
     struct ipc_relay *relays = calloc(count, sizeof *relays);
     if (!relays)
         return false;
-    memcpy(relays, r->relays, r->relay_count * sizeof *relays);
+    for (size_t i = 0; i < r->relay_count; i++)
+        relays[i] = r->relays[i];
     for (size_t i = 0; i < r->target_count; i++)
         relays[r->relay_count + i] =
             (struct ipc_relay){.address = text_from(r->targets[i].delivered_to),
