@@ -82,6 +82,7 @@ def test_the_kernel_says_it_is_shut_in(server, role):
         assert int(status[kind], 16) == 0, kind
     assert status["Uid"].split() == [str(ROLES[role])] * 4
     assert status["Groups"].split() == []
+    assert status["Name"] == f"postern-{role}"[:15]
 
 
 def forbidden_acts(server, role):

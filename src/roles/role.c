@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "base/bug.h"
@@ -457,10 +458,19 @@ static void ignore_signals(void)
     signal(SIGTERM, SIG_IGN);
 }
 
+/* For top and ss, which else show what /proc/self/exe was started as; 15 octets of it. */
+static void take_name(enum ipc_role self)
+{
+    char name[32];
+    snprintf(name, sizeof name, "postern-%s", ipc_role_name(self));
+    (void)prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
 int role_main(const struct role_plan *plan, uint8_t index)
 {
     struct log log;
     ignore_signals();
+    take_name(plan->self);
     log_init(&log, LOG_FD, plan->self);
     struct loop *loop = loop_new();
     struct role *role = loop ? role_new(plan, index, loop, WARDEN_FD, &log) : NULL;
