@@ -140,11 +140,12 @@ static void refuse(struct edge_smtp *s, const struct smtp_reply *reply, const ch
 }
 
 /* LMTP answers for each recipient (RFC 2033 §4.2). */
-static void answer_each(struct edge_smtp *s, const struct ipc_accept_result *results, size_t count)
+static void answer_each(struct edge_smtp *s, const struct ipc_accept_result *results, size_t count,
+                        const struct smtp_reply *kept)
 {
     struct smtp_reply *replies = calloc(count, sizeof *replies);
     for (size_t i = 0; replies && i < count; i++)
-        replies[i] = *reply_to_status(results[i].status);
+        replies[i] = results[i].status == STATUS_OK ? *kept : *reply_to_status(results[i].status);
     if (replies)
         smtp_server_answer_each(s->engine, edge_smtp_take_token(s), replies, count,
                                 edge_conn_now(s->conn));
@@ -165,17 +166,14 @@ static void answer_results(struct edge_smtp *s, const struct ipc_accept_result *
         again = again && results[i].again;
     }
     log_result(s, worst == STATUS_OK ? STR("") : str_from_c(status_name(worst)), again);
-    if (s->conn->kind == LISTEN_LMTP) {
-        answer_each(s, results, count);
-        return;
-    }
-    struct smtp_reply reply = *reply_to_status(worst);
     struct buf words;
     buf_init(&words, 100);
     buf_printf(&words, "Ok, kept as %s", edge_message_id(s->message));
-    if (worst == STATUS_OK)
-        reply = (struct smtp_reply){250, 2, 0, 0, buf_str(&words)};
-    edge_smtp_answer(s, &reply);
+    struct smtp_reply kept = {250, 2, 0, 0, buf_str(&words)};
+    if (s->conn->kind == LISTEN_LMTP)
+        answer_each(s, results, count, &kept);
+    else
+        edge_smtp_answer(s, worst == STATUS_OK ? &kept : reply_to_status(worst));
     buf_release(&words);
 }
 

@@ -127,7 +127,7 @@ static void mail_for_elsewhere_goes_out_for_trusted_peers_alone(void **state)
     world_say(&w, "MAIL FROM:<>\r\nRCPT TO:<x@elsewhere.test>\r\nDATA\r\n");
     world_hear(&w, "354 ");
     world_say(&w, HEADER "x\r\n.\r\n");
-    world_hear(&w, "250 2.0.0");
+    world_hear(&w, "250 2.0.0 Ok, kept as ");
     assert_true(str_eq(buf_str(&w.asked), STR("x@elsewhere.test account=0 trusted=0\n"
                                               "x@elsewhere.test account=0 trusted=0\n"
                                               "x@elsewhere.test account=0 trusted=1\n")));
