@@ -5,6 +5,7 @@
  */
 #include "sim/life.h"
 
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -146,10 +147,12 @@ static void move_clock(struct life *life)
     life->skew_ms = skew_ms;
 }
 
+/* Mostly a moment; now and then a time-out, and seldom an hour, over which mail grows late. */
 static void pass_time(struct life *life)
 {
     struct world *w = &life->world;
-    world_pass(w, world_draw(w, 50) == 0 ? 61000 : (int64_t)world_draw(w, 200));
+    uint64_t chance = world_draw(w, 400);
+    world_pass(w, chance == 0 ? 3600000 : chance < 8 ? 61000 : (int64_t)world_draw(w, 200));
 }
 
 /* Several at once: what they say meets in the server. */
@@ -323,7 +326,20 @@ static void begin(struct life *life, const struct life_plan *plan)
     operator_set_up(&life->operator, & life->post, &life->sink);
 }
 
-static void end(struct life *life)
+/* Those of this process; the folder that is read is one. */
+static size_t count_descriptors(void)
+{
+    size_t count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    invariant(folder);
+    while (readdir(folder))
+        count++;
+    closedir(folder);
+    return count;
+}
+
+/* Frees the world; what it had open is closed again. */
+static void end(struct life *life, size_t descriptors)
 {
     for (int i = 0; i < SENDERS; i++)
         sender_release(&life->senders[i]);
@@ -333,12 +349,16 @@ static void end(struct life *life)
         pop_client_release(&life->pops[i]);
     sink_close(&life->sink);
     world_close(&life->world);
+    if (count_descriptors() > descriptors)
+        world_wrong(&life->world, "%zu descriptors are left open, %zu were before",
+                    count_descriptors(), descriptors);
     free(life);
 }
 
 void life_run(const struct life_plan *plan, struct life_record *record)
 {
     struct life *life = calloc(1, sizeof *life);
+    size_t descriptors = count_descriptors();
     invariant(life);
     begin(life, plan);
     life->world.ret_wrong = record->wrong;
@@ -355,5 +375,5 @@ void life_run(const struct life_plan *plan, struct life_record *record)
     record->digest = disk_digest();
     if (!plan->quiet)
         tell(life);
-    end(life);
+    end(life, descriptors);
 }
