@@ -225,9 +225,7 @@ static void meddle_with_queue(struct operator* o)
 {
     struct world *w = o->world;
     enum action action = (enum action)world_draw(w, ACTIONS);
-    uint32_t message = world_draw(w, 3) == 0 || o->post->count == 0
-                           ? 0
-                           : 1 + (uint32_t)world_draw(w, o->post->count);
+    uint32_t message = world_draw(w, 4) == 0 ? 0 : sink_some_waiting(o->sink);
     if (message == 0 && (action == BOUNCE || action == REMOVE) && world_draw(w, 4) != 0)
         action = RELEASE;
     if (action == BOUNCE || action == REMOVE)

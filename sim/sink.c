@@ -71,7 +71,7 @@ static const char *take_recipient(struct sink_session *t, struct str line)
             return "550 5.1.1 nobody of that name\r\n";
         }
     }
-    if (chance(s, 10))
+    if (s->away || chance(s, 10))
         return "450 4.2.0 not now\r\n";
     t->recipients[t->recipient_count++] = (uint32_t)message;
     return "250 2.1.5 fine\r\n";
@@ -235,6 +235,7 @@ static void on_connection(void *context, unsigned what)
 
 void sink_wake(struct sink *s)
 {
+    s->away = !s->friendly && (chance(s, 25) ? !s->away : s->away);
     for (size_t i = 0; i < SINK_SESSIONS; i++) {
         struct sink_session *t = &s->sessions[i];
         if (t->fd < 0 || !t->stalled || chance(s, 4))
@@ -329,6 +330,17 @@ void sink_note_death(struct sink *s)
     for (size_t i = 0; i < SINK_SESSIONS; i++)
         if (s->sessions[i].fd >= 0 && s->sessions[i].stalled)
             allow_all(s, &waiting);
+}
+
+uint32_t sink_some_waiting(struct sink *s)
+{
+    struct waiting waiting;
+    look(s, &waiting);
+    uint64_t skip = waiting.count > 0 ? world_draw(s->post->world, waiting.count) : 0;
+    for (uint32_t m = 1; m <= s->post->count; m++)
+        if (waiting.messages[m] && skip-- == 0)
+            return m;
+    return 0;
 }
 
 void sink_give_up(struct sink *s, uint32_t message, bool bounce)

@@ -29,6 +29,7 @@ struct sink {
     struct watch watch;
     char path[96];
     bool dsn;      /* offered (RFC 3461) */
+    bool away;     /* everything is put off for a while */
     bool friendly; /* nothing is put off, and nobody hung up on, any more */
     struct sink_session sessions[SINK_SESSIONS];
     uint8_t taken[POST_MESSAGES];   /* how often */
@@ -47,7 +48,10 @@ void sink_close(struct sink *s);
 /* The operator is going to give up what waits for that message, or all that waits. */
 void sink_give_up(struct sink *s, uint32_t message, bool bounce);
 
-/* Some of the stalled go on. */
+/* One of the messages that wait; 0: none does. */
+uint32_t sink_some_waiting(struct sink *s);
+
+/* Some of the stalled go on; and the sink may go away for a while, or come back. */
 void sink_wake(struct sink *s);
 
 /*
