@@ -78,8 +78,9 @@ class Machine:
             notify.bind(str(notify_path))
             self.process = subprocess.Popen(
                 ["systemd-nspawn", "--quiet", "--boot", "--directory", self.path, "--register=no",
-                 "--keep-unit", "--private-network", "--notify-ready=yes", "--console=pipe",
-                 "--link-journal=no", f"--system-call-filter={SYSTEM_CALLS}",
+                 f"--machine=postern-{os.getpid()}", "--keep-unit", "--private-network",
+                 "--notify-ready=yes", "--console=pipe", "--link-journal=no",
+                 f"--system-call-filter={SYSTEM_CALLS}",
                  "systemd.unit=tested.target", "systemd.show_status=no"],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
                 env={**os.environ, "NOTIFY_SOCKET": str(notify_path),
