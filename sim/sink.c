@@ -350,6 +350,9 @@ void sink_give_up(struct sink *s, uint32_t message, bool bounce)
     for (uint32_t m = 1; m <= s->post->count; m++)
         if (waiting.messages[m] && (message == 0 || message == m))
             *(bounce ? &s->bounced[m] : &s->removed[m]) = true;
+    /* Reports that wait go too, and what they tell of is not known here. */
+    for (uint32_t m = 1; m <= s->post->count && message == 0 && waiting.reports > 0; m++)
+        s->removed[m] = true;
 }
 
 /* A sender whose account was closed for a while. */
