@@ -344,8 +344,8 @@ def test_reload_and_stop(new_demo):
 def test_who_may_not_look_is_told_so_and_nothing_untrue():
     with served.Served() as server:
         def stranger(*words):
-            done = subprocess.run([postern.PROGRAM, *words, "--config", server.config], text=True,
-                                  capture_output=True, timeout=60, user=64321, group=64321,
+            done = subprocess.run([server.public_program(), *words, "--config", server.config],
+                                  text=True, capture_output=True, timeout=60, user=64321, group=64321,
                                   extra_groups=[])
             assert done.stdout == "" and done.returncode == FAILED, (words, done)
             return done.stderr
