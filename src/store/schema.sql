@@ -167,7 +167,7 @@ CREATE INDEX entry_expunged ON entry (expunged_ms) WHERE expunged_ms IS NOT NULL
 
 ---- The way of a message -----------------------------------------------------------------------
 
--- A message on its way to other servers. Times are of the queue's clock (docs/schema.md), which only
+-- A message on its way to other servers. Times are of the store's clock (docs/schema.md), which only
 -- runs while time really passes; received_ms is the wall's. expires_ms: what waits then is bounced.
 CREATE TABLE outgoing (
     id INTEGER PRIMARY KEY,
@@ -236,7 +236,7 @@ CREATE INDEX queue_by_attention ON queue (attention_ms) WHERE held = 0;
 CREATE INDEX queue_by_outgoing ON queue (outgoing);
 CREATE INDEX queue_held ON queue (destination) WHERE held <> 0;
 
--- Recipients elsewhere that somebody has written to on a day (days of the wall's clock, UTC). account:
+-- Recipients elsewhere that somebody has written to on a day (days of the store's clock). account:
 -- below 0 it is a user of this machine, -1 - uid.
 CREATE TABLE sent (
     account INTEGER NOT NULL,
