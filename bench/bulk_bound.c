@@ -130,7 +130,7 @@ static void accept(const struct ipc_accept_recipient *recipient)
     char trace_id[32], key[CHUNK_HASH_SIZE + 1];
     struct ipc_accept_recipient with_key = *recipient;
     snprintf(trace_id, sizeof trace_id, "01KB%022llu", (unsigned long long)++number);
-    snprintf(key, sizeof key, "%032llu", (unsigned long long)(number * 0x9E3779B97F4A7C15u));
+    snprintf(key, sizeof key, "%032llu", (unsigned long long)number * 0x9E3779B97F4A7C15u);
     with_key.key = str_make(key, CHUNK_HASH_SIZE);
     vault_accept(vault, ticket(),
                  &(struct ipc_accept_in){.trace_id = str_from_c(trace_id),

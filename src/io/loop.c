@@ -190,8 +190,9 @@ static struct watch *pick_fired(const struct loop *l)
     struct watch *w = l->fired;
     for (struct watch *each = w; each; each = each->next)
         count++;
-    for (uint64_t skip = l->pick && count > 1 ? l->pick(l->pick_context, count) : 0; skip > 0;
-         skip--)
+    uint64_t skip = l->pick && count > 1 ? l->pick(l->pick_context, count) : 0;
+    invariant(skip < count);
+    while (skip-- > 0)
         w = w->next;
     return w;
 }

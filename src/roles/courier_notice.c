@@ -156,7 +156,9 @@ static void stop_shipping(struct courier_notice *n)
         }
 }
 
-/* What the vault has of it is of no use; it is begun again, or the header must do: then n is gone. */
+/*
+ * What the vault has of it is of no use; it is begun again, or the header must do: then n is gone.
+ */
 static void shipment_lost(struct courier_notice *n, bool again)
 {
     courier_report_lost(n->report);

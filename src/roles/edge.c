@@ -254,14 +254,14 @@ static struct channel **peer_slot(struct edge *edge, enum ipc_role peer)
 static void edge_peer_up(void *state, enum ipc_role peer, uint8_t index, struct channel *ch)
 {
     struct edge *edge = state;
-    struct channel **slot = peer_slot(edge, peer);
     (void)index;
+    if (peer == ROLE_KEEPER) {
+        edge->keepers++;
+        ipc_ticket_keys_call(ch, on_ticket_keys, edge);
+    }
+    struct channel **slot = peer_slot(edge, peer);
     if (slot)
         *slot = ch;
-    if (peer != ROLE_KEEPER)
-        return;
-    edge->keepers++;
-    ipc_ticket_keys_call(ch, on_ticket_keys, edge);
 }
 
 static void edge_peer_down(void *state, enum ipc_role peer, uint8_t index)

@@ -29,7 +29,7 @@ struct edge_login {
     uint64_t session;
     struct channel *channel;
     uint64_t keeper; /* which one of those that the edge has met: a new one knows nothing of it */
-    uint32_t call; /* 0: none on its way */
+    uint32_t call;   /* 0: none on its way */
     unsigned failures;
 };
 
