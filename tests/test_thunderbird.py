@@ -341,7 +341,7 @@ folder("INBOX").markAllMessagesRead(null);
     conn.select("INBOX", readonly=True)
     assert conn.uid("SEARCH", "UNSEEN")[1] == [b""]
     mail.wait_until(lambda: client.run("return Boolean(header('Trash', args[0]))", gone))
-    # Its header is there before Thunderbird is done with the folder, and what it is asked then is lost.
+    # Its header is there before Thunderbird is done with the folder: what it is asked then is lost.
     client.run("await update('Trash'); folder('Trash').emptyTrash(null)")
     mail.wait_until(lambda: conn.select("Trash", readonly=True)[1] == [b"0"])
 
