@@ -56,7 +56,8 @@ void password_run(const struct password_job *job, struct password_result *ret_re
 
 const char *password_hash_of_nobody(void)
 {
-    return "nobody";
+    static const char hash[PASSWORD_HASH_SIZE] = "nobody";
+    return hash;
 }
 
 static void do_one(void *context)

@@ -13,12 +13,13 @@ NOT_UNDER_SAN = {"test_durable", "test_kill", "test_peers", "test_sandbox", "tes
 
 def pytest_collection_modifyitems(items):
     for item in items:
-        if item.path.stem not in NOT_UNDER_SAN:
+        if item.path.stem not in NOT_UNDER_SAN and not item.get_closest_marker("not_under_san"):
             item.add_marker(pytest.mark.san)
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "san: runs under AddressSanitizer too")
+    config.addinivalue_line("markers", "not_under_san: does not, unlike others of its file")
     if "ASAN_OPTIONS" in os.environ:
         # To look for leaks at its end a process has to clone itself; the sandbox forbids it.
         os.environ["ASAN_OPTIONS"] += ":detect_leaks=0"

@@ -144,6 +144,7 @@ COPY = """WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i
 MANY, MEMORY = 40_000, 64 << 20
 
 
+@pytest.mark.not_under_san  # which wants all the address space there is
 @pytest.mark.parametrize("shape", [["list", "--json"], ["list"], ["show", "--json"]])
 def test_a_long_queue_takes_little_memory(queue, domain, shape):
     queue.send(f"bob@{domain}")

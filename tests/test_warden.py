@@ -1,4 +1,5 @@
 """The warden: starting, restarting, reloading and stopping the real roles."""
+import contextlib
 import fcntl
 import os
 import re
@@ -7,7 +8,6 @@ import smtplib
 import socket
 import subprocess
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -207,6 +207,14 @@ def test_a_port_that_is_taken_is_named(tmp_path):
     assert "Address already in use" in done.stderr
 
 
+def open_files(pid):
+    files = set()
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            files.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+    return files
+
+
 def test_a_vault_waits_for_a_lock_that_is_about_to_be_let_go(server):
     old = server.pid_of("vault")
     lock = server.data / "store" / "lock"
@@ -216,7 +224,7 @@ def test_a_vault_waits_for_a_lock_that_is_about_to_be_let_go(server):
         os.kill(old, signal.SIGKILL)
         next_in_line.join(20)
         new = processes.wait_for_role(server, "vault", other_than=old)
-        while not any(os.path.realpath(fd) == str(lock) for fd in Path(f"/proc/{new}/fd").iterdir()):
+        while str(lock) not in open_files(new):
             pass  # until it is there and finds it taken; or is gone, and the folder with it
     server.wait_for_log(rf"event=child-ready child=vault index=0 pid={new}\b")
     with smtp(server) as client:

@@ -166,7 +166,8 @@ enum cli_exit run_config_check(struct cli *cli)
     }
     buf_init(&words, CONFIG_TEXT_SIZE_MAX);
     enum status_code status = warden_settings_load(cli->config_file, &settings, &words);
-    fwrite(words.ptr, 1, words.len, cli->err);
+    if (words.len > 0)
+        fwrite(words.ptr, 1, words.len, cli->err);
     buf_release(&words);
     warden_settings_free(settings);
     return status == STATUS_OK ? cli_done(cli, "%s is right", cli->config_file) : CLI_FAILED;

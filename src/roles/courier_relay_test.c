@@ -57,8 +57,10 @@ struct world {
     uint8_t arrival_state;
     struct body_writer *body;
     size_t pieces;
-    bool full;           /* RET=FULL */
-    size_t mute_at;      /* not 0: from so many pieces asked for on, none is answered */
+    bool full;      /* RET=FULL */
+    size_t mute_at; /* not 0: from so many pieces asked for on, none is answered */
+    struct channel *muted;
+    uint32_t muted_id;
     size_t report_plain; /* octets of the report that came */
     uint64_t shipped;    /* the number of the body that goes ahead of it, and its octets */
     size_t shipped_plain;
@@ -212,8 +214,11 @@ static void on_chunks(void *context, struct channel *from, uint32_t id,
     assert_true(in->first < chunks);
     struct ipc_chunk chunk = chunk_of(&body[in->first]);
     w->pieces++;
-    if (w->mute_at > 0 && w->pieces >= w->mute_at)
+    if (w->mute_at > 0 && w->pieces >= w->mute_at) {
+        w->muted = from;
+        w->muted_id = id;
         return;
+    }
     ipc_outgoing_chunks_reply(
         from, id, &(struct ipc_outgoing_chunks_out){.chunks = &chunk, .chunks_count = 1});
 }
@@ -524,6 +529,8 @@ static void an_original_that_is_lost_with_the_vault_is_asked_of_the_next(void **
         loop_turn(w.loop, true);
     assert_int_equal(w.told, 0);
     link_close(w.vault);
+    ipc_outgoing_chunks_reply(w.muted, w.muted_id,
+                              &(struct ipc_outgoing_chunks_out){0}); /* to nobody */
     w.mute_at = 0;
     open_vault(&w);
     run_until_told(&w, 1);
