@@ -119,6 +119,14 @@ enum status_code outgoing_end(struct writer *w, uint64_t outgoing, uint64_t body
 /* ---- Attempts ----------------------------------------------------------------------------------
  */
 
+static void bind_attempt(struct query *q, const struct attempt *attempt)
+{
+    query_bind_int(q, "$last_ms", attempt->at_wall_ms);
+    query_bind_words(q, "$status", attempt->status);
+    text_to_sql(q, "$words", attempt->words);
+    text_to_sql(q, "$remote", attempt->remote);
+}
+
 enum status_code waiting_defer(struct writer *w, uint64_t id, int64_t due_ms, int64_t attention_ms,
                                bool noticed, const struct attempt *attempt)
 {
@@ -131,10 +139,7 @@ enum status_code waiting_defer(struct writer *w, uint64_t id, int64_t due_ms, in
     query_bind_int(q, "$due_ms", due_ms);
     query_bind_int(q, "$attention_ms", attention_ms);
     query_bind_int(q, "$noticed", noticed);
-    query_bind_int(q, "$last_ms", attempt->at_wall_ms);
-    query_bind_words(q, "$status", attempt->status);
-    text_to_sql(q, "$words", attempt->words);
-    text_to_sql(q, "$remote", attempt->remote);
+    bind_attempt(q, attempt);
     return query_run(q);
 }
 
@@ -149,10 +154,7 @@ enum status_code waiting_handed(struct writer *w, uint64_t id, uint8_t task, int
     query_bind_int(q, "$id", (int64_t)id);
     query_bind_int(q, "$task", task);
     query_bind_int(q, "$attention_ms", attention_ms);
-    query_bind_int(q, "$last_ms", attempt->at_wall_ms);
-    query_bind_words(q, "$status", attempt->status);
-    text_to_sql(q, "$words", attempt->words);
-    text_to_sql(q, "$remote", attempt->remote);
+    bind_attempt(q, attempt);
     enum status_code status = query_run(q);
     *ret_changed = status == STATUS_OK && db_changes(w->db) > 0;
     return status;
