@@ -362,7 +362,8 @@ static void pass(struct edge_conn *conn)
         break;
     case EDGE_CONN_HANDSHAKE:
         shake_hands(conn);
-        if (conn->state == EDGE_CONN_OPEN)
+        /* What came with the handshake's end may have been the end of all. */
+        if (conn->state != EDGE_CONN_HANDSHAKE)
             conn->run_again = true;
         break;
     case EDGE_CONN_OPEN:
