@@ -45,7 +45,7 @@
 #define LIMIT_SMTP_TARPIT_MS          5000
 
 /*
- * How long a stranger waits for the greeting of an mx listener, for 554 5.5.1 to those who talk
+ * How long a client waits for the greeting of SMTP or LMTP, for 554 5.5.1 to those who talk
  * before it. Who does not wait at all has spoken by then: its octets follow the handshake in
  * microseconds. Nobody else notices.
  */

@@ -41,7 +41,8 @@ static struct smtp_limits smtp_limits_of(const struct config_limits *c, enum lis
     limits.auth_failures = (uint32_t)c->login_failures;
     limits.unknown_recipients = (uint32_t)c->unknown_recipients;
     limits.tarpit_ms = (uint32_t)c->tarpit_ms;
-    limits.greeting_delay_ms = kind == LISTEN_MX ? (uint32_t)c->greeting_delay_ms : 0;
+    /* Who comes through the socket is our own `postern sendmail`, once for each message. */
+    limits.greeting_delay_ms = kind == LISTEN_SENDMAIL ? 0 : (uint32_t)c->greeting_delay_ms;
     limits.idle_ms = (uint32_t)c->smtp_idle_ms;
     limits.body_rate_min = (uint32_t)c->body_rate_min;
     limits.body_grace_ms = (uint32_t)c->body_grace_ms;

@@ -115,14 +115,6 @@ static void ask_login(struct edge_smtp *s, const struct smtp_event *event, struc
 /* ---- The protocol's verbs -----------------------------------------------------------------------
  */
 
-/* The delay that nobody asked for is for strangers. */
-static bool is_greeted_at_once(const struct edge_conn *conn)
-{
-    const struct config *config = &conn->settings->config;
-    return config->limits.greeting_delay_ms == LIMIT_SMTP_GREETING_DELAY_MS &&
-           networks_have(&config->trust, conn->address.octets);
-}
-
 static bool smtp_open(struct edge_conn *conn, struct now now)
 {
     struct edge_smtp *s = calloc(1, sizeof *s);
@@ -140,8 +132,6 @@ static bool smtp_open(struct edge_conn *conn, struct now now)
     conn->session = s;
     if (s->engine && edge_smtp_is_trusted(s))
         smtp_server_trust(s->engine);
-    if (s->engine && is_greeted_at_once(conn))
-        smtp_server_greet(s->engine);
     return s->engine != NULL;
 }
 

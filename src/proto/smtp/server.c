@@ -214,11 +214,6 @@ struct smtp_server *smtp_server_new(const struct smtp_listener *listener, bool t
     return s;
 }
 
-void smtp_server_greet(struct smtp_server *s)
-{
-    s->held_until_ms = NEVER_MS;
-}
-
 void smtp_server_trust(struct smtp_server *s)
 {
     s->trusted = true;

@@ -242,9 +242,6 @@ struct smtp_event {
 struct smtp_server *smtp_server_new(const struct smtp_listener *listener, bool tls, struct now now);
 void smtp_server_free(struct smtp_server *s);
 
-/* At the start: this peer is greeted at once. */
-void smtp_server_greet(struct smtp_server *s);
-
 /* At the start: the owner knows this peer, and believes it what only some may ask for. */
 void smtp_server_trust(struct smtp_server *s);
 
