@@ -50,6 +50,15 @@ static enum stream_result ssl_result(struct stream *s, int ret)
     return broken(s);
 }
 
+/* The peer is gone, or going: in clear what it said before that is still to be had. */
+static enum stream_result write_failed(struct stream *s)
+{
+    s->unheard = true;
+    s->drained = s->write_blocked = false;
+    update_watch(s);
+    return STREAM_BROKEN;
+}
+
 /* True where the handshake is over, well or not. */
 static bool go_on_shaking_hands(struct stream *s)
 {
@@ -209,7 +218,7 @@ void stream_set_reading(struct stream *s, bool reading)
 enum stream_result stream_write(struct stream *s, struct str bytes, size_t *ret_written)
 {
     *ret_written = 0;
-    if (s->broken)
+    if (s->broken || s->unheard)
         return STREAM_BROKEN;
     if (s->handshaking)
         return STREAM_BLOCKED;
@@ -228,7 +237,7 @@ enum stream_result stream_write(struct stream *s, struct str bytes, size_t *ret_
         n = send(s->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK)
-        return broken(s);
+        return write_failed(s);
     if (n >= 0) {
         *ret_written = (size_t)n;
         return STREAM_OK;

@@ -22,7 +22,8 @@ enum stream_result {
     STREAM_OK,
     STREAM_BLOCKED, /* nothing now; `ready` will be called */
     STREAM_EOF,     /* the peer has finished sending */
-    STREAM_BROKEN   /* reset, timed out, or TLS failed; only stream_close is left */
+    STREAM_BROKEN   /* reset, timed out, or TLS failed; only stream_close is left. From a write in
+                       clear also that the peer hears nothing more: what it said is still read */
 };
 
 struct stream {
@@ -31,6 +32,7 @@ struct stream {
     SSL *ssl;
     bool handshaking;
     bool broken;
+    bool unheard;       /* a write has failed: only reading is left */
     bool reading;       /* the owner wants to read */
     bool drained;       /* the last read took all there was: no use asking before `ready` */
     bool write_blocked; /* the owner has something to write */

@@ -228,6 +228,29 @@ static void a_peer_that_does_not_read_blocks_the_writer_until_it_does(void **sta
     close_world(&w);
 }
 
+static void what_the_peer_said_before_it_left_is_read_behind_a_write_that_failed(void **state)
+{
+    (void)state;
+    struct world w;
+    struct str bytes;
+    size_t n;
+    open_world(&w);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_BLOCKED);
+    assert_int_equal(write(w.peer, "one", 3), 3);
+    loop_turn(w.loop, true);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
+    assert_int_equal(write(w.peer, "bye", 3), 3);
+    close(w.peer);
+    w.peer = -1;
+    assert_int_equal(stream_write(&w.stream, STR("x"), &n), STREAM_BROKEN);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_OK);
+    assert_true(str_eq(bytes, STR("bye")));
+    assert_int_equal(stream_write(&w.stream, STR("x"), &n), STREAM_BROKEN);
+    stream_read_on(&w.stream);
+    assert_int_equal(stream_read(&w.stream, &bytes), STREAM_EOF);
+    close_world(&w);
+}
+
 static void tls_serves_the_certificate_of_the_name_asked_for(void **state)
 {
     (void)state;
@@ -462,6 +485,7 @@ int main(void)
         cmocka_unit_test(after_a_short_read_the_next_waits_for_ready),
         cmocka_unit_test(a_stream_that_is_not_read_is_not_watched),
         cmocka_unit_test(a_peer_that_does_not_read_blocks_the_writer_until_it_does),
+        cmocka_unit_test(what_the_peer_said_before_it_left_is_read_behind_a_write_that_failed),
         cmocka_unit_test(tls_serves_the_certificate_of_the_name_asked_for),
         cmocka_unit_test(both_ends_agree_on_the_channel_bindings),
         cmocka_unit_test(old_versions_and_key_exchange_without_forward_secrecy_are_refused),

@@ -334,11 +334,8 @@ static bool flush(struct courier_connection *conn)
         size_t n = 0;
         if (str_empty(out))
             break;
-        if (stream_write(&conn->stream, out, &n) == STREAM_BROKEN) {
-            /* What the server said before it hung up is still to be read. */
-            break;
-        }
-        if (n == 0)
+        /* Broken: reading tells, and what the server said before it hung up. */
+        if (stream_write(&conn->stream, out, &n) == STREAM_BROKEN || n == 0)
             break;
         smtp_client_output_done(conn->engine, n, courier_now(conn->courier));
         moved = true;
@@ -386,8 +383,9 @@ static void pass(struct courier_connection *conn)
     bool moved;
     do {
         act(conn);
-        moved = flush(conn) && conn->working;
-        moved = feed(conn) || moved;
+        /* First, for a write that fails would end what can be read under TLS. */
+        moved = feed(conn);
+        moved = (flush(conn) && conn->working) || moved;
     } while (moved && conn->state == CONN_TALKING);
 }
 

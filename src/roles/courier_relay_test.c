@@ -38,7 +38,7 @@ struct world {
     struct watch accepts;
     struct session sessions[SESSIONS_MAX];
     size_t session_count;
-    bool lets_nobody_in, takes_nothing, says_nothing;
+    bool lets_nobody_in, takes_nothing, says_nothing, reads_no_body;
     struct now clock; /* where the time is the test's */
     int messages;
     struct buf last_message;
@@ -98,6 +98,7 @@ static void on_line(struct session *s, struct str line)
         s->in_data = true;
         buf_clear(&s->world->last_message);
         say(s, "354 Go\r\n");
+        stream_set_reading(&s->stream, !s->world->reads_no_body);
     } else {
         say(s, str_eq(line, STR("QUIT")) ? "221 2.0.0 Bye\r\n" : "250 2.0.0 Ok\r\n");
     }
@@ -108,15 +109,15 @@ static void on_session(void *context)
     struct session *s = context;
     struct str bytes;
     ptrdiff_t end;
-    enum stream_result result;
-    while ((result = stream_read(&s->stream, &bytes)) == STREAM_OK) {
+    enum stream_result result = STREAM_BLOCKED;
+    while (s->stream.reading && (result = stream_read(&s->stream, &bytes)) == STREAM_OK) {
         buf_append_str(&s->in, bytes);
         while ((end = str_find(buf_str(&s->in), STR("\r\n"))) >= 0) {
             on_line(s, str_sub(buf_str(&s->in), 0, (size_t)end));
             buf_consume(&s->in, (size_t)end + 2);
         }
     }
-    if (result == STREAM_BLOCKED)
+    if (result == STREAM_BLOCKED || !s->stream.reading)
         return;
     stream_close(&s->stream);
     s->open = false;
@@ -489,6 +490,30 @@ static void a_large_body_is_pulled_piece_by_piece(void **state)
     close_world(&w);
 }
 
+/* Whoever still writes learns of it by a write that fails: the reply lies behind that. */
+static void what_a_server_says_before_it_hangs_up_counts(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"ann@a.test"};
+    struct world w;
+    open_world(&w, recipients, 1);
+    write_body(&w, 200000); /* more than sockets hold */
+    w.in_pieces = w.reads_no_body = true;
+    open_vault(&w);
+    while (w.pieces < 2)
+        loop_turn(w.loop, true);
+    for (int idle = 0; idle < 1000; idle++)
+        if (loop_turn(w.loop, false))
+            idle = 0;
+    say(&w.sessions[0], "552 5.3.4 Too large\r\n");
+    stream_close(&w.sessions[0].stream);
+    w.sessions[0].open = false;
+    run_until_told(&w, 1);
+    assert_int_equal(w.outcomes[0], 1);
+    assert_string_equal(w.words[0], "552 5.3.4 Too large");
+    close_world(&w);
+}
+
 static void outcomes_are_told_until_somebody_keeps_them(void **state)
 {
     (void)state;
@@ -701,6 +726,7 @@ int main(void)
         cmocka_unit_test(each_recipient_has_its_own_end),
         cmocka_unit_test(what_was_delivered_waits_for_nobodys_report),
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
+        cmocka_unit_test(what_a_server_says_before_it_hangs_up_counts),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(an_original_that_is_lost_with_the_vault_is_asked_of_the_next),
         cmocka_unit_test(a_large_original_goes_ahead_of_its_report),
