@@ -424,6 +424,8 @@ int world_connect(struct world *w, uint32_t listener)
         return -1;
     invariant(socket_address_parse(STR("192.0.2.1"), 4321, &peer));
     invariant(socket_pair(fds) == STATUS_OK);
-    edge_conn_accept(role_state(w->children[WORLD_EDGE].role), listener, fds[0], &peer);
+    struct edge *edge = role_state(w->children[WORLD_EDGE].role);
+    invariant(edge_counts_connect(edge->counts, UINT64_MAX));
+    edge_conn_accept(edge, listener, fds[0], &peer);
     return fds[1];
 }

@@ -51,11 +51,23 @@ def role_of(pid):
     return given[given.index("--role") + 1] if "--role" in given[:-1] else None
 
 
+def name_of(pid):
+    """"edge", and where there are several "edge 1" and so on; None where role_of has none."""
+    given, role = words(pid), role_of(pid)
+    index = given[given.index("--index") + 1] if "--index" in given[:-1] else "0"
+    return role if role is None or index == "0" else f"{role} {index}"
+
+
 def roles(server):
-    """{name: pid} of the roles that run now."""
-    named = {role_of(pid): pid for pid in descendants(server.process.pid)}
+    """{name: pid} of the roles that run now; of several of a kind the first has the kind's name."""
+    named = {name_of(pid): pid for pid in descendants(server.process.pid)}
     named.pop(None, None)
     return named
+
+
+def edges(server):
+    """The pids of all edges that run now."""
+    return [pid for name, pid in roles(server).items() if name.split()[0] == "edge"]
 
 
 def wait_for_role(server, name, other_than=None, seconds=20):

@@ -20,15 +20,18 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("gdb"),
                                 reason="needs root and gdb")
 
 ROLES = {"edge": 61001, "keeper": 61002, "mailroom": 61003, "vault": 61004, "courier": 61005}
-EPERM, EACCES = 1, 13
+EPERM, EACCES, EFAULT = 1, 13, 14
+PROT_READ, PROT_WRITE = 1, 2
 AF_UNIX, AF_INET, SOCK_STREAM = 1, 2, 1
 PTRACE_ATTACH = 16
 
 # Numbers of x86-64 and of arm64.
 CALLS = {"x86_64": {"openat": 257, "socket": 41, "connect": 42, "execve": 59, "ptrace": 101,
-                    "clone": 56, "kill": 62, "bind": 49, "listen": 50},
+                    "clone": 56, "kill": 62, "bind": 49, "listen": 50, "mprotect": 10,
+                    "getrandom": 318},
          "aarch64": {"openat": 56, "socket": 198, "connect": 203, "execve": 221, "ptrace": 117,
-                     "clone": 220, "kill": 129, "bind": 200, "listen": 201}}[os.uname().machine]
+                     "clone": 220, "kill": 129, "bind": 200, "listen": 201, "mprotect": 226,
+                     "getrandom": 278}}[os.uname().machine]
 
 # Where gdb lets the inferior call, a string must lie in the inferior: on its stack, below what is
 # in use. It is written there byte by byte, for no allocator may be interrupted.
@@ -51,7 +54,7 @@ def act(name, number, *arguments):
 @pytest.fixture(scope="module")
 def server():
     with serve.open_folder() as folder:
-        with serve.Serve(folder / "server", users=ROLES, extra="group 61009\n") as running:
+        with serve.Serve(folder / "server", users=ROLES, extra="group 61009\nprocesses edge 2\n") as running:
             yield running
 
 
@@ -73,9 +76,13 @@ def status_of(pid):
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_the_kernel_says_it_is_shut_in(server, role):
-    status = status_of(server.pid_of(role))
+# Which there are of each role.
+PROCESSES = [("edge", 0), ("edge", 1)] + [(role, 0) for role in ROLES if role != "edge"]
+
+
+@pytest.mark.parametrize("role,index", PROCESSES)
+def test_the_kernel_says_it_is_shut_in(server, role, index):
+    status = status_of(server.pid_of(role, index))
     assert status["Seccomp"].strip() == "2"
     assert status["NoNewPrivs"].strip() == "1"
     for kind in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
@@ -112,12 +119,32 @@ def forbidden_acts(server, role):
     return acts
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_each_forbidden_act_is_refused_from_inside(server, role):
-    pid = server.pid_of(role)
+@pytest.mark.parametrize("role,index", PROCESSES)
+def test_each_forbidden_act_is_refused_from_inside(server, role, index):
+    pid = server.pid_of(role, index)
     for name, (result, error) in inside(pid, forbidden_acts(server, role)).items():
         assert result == -1 and error in (EPERM, EACCES), (role, name, result, error)
-    assert server.pid_of(role) == pid, "it must have gone on"
+    assert server.pid_of(role, index) == pid, "it must have gone on"
+
+
+def counts_of(pid):
+    """{rights: address} of the memory in which edges count."""
+    lines = [line.split() for line in Path(f"/proc/{pid}/maps").read_text().splitlines()]
+    return {words[1]: int(words[0].partition("-")[0], 16)
+            for words in lines if words[-1] == "(deleted)" and "memfd:postern" in words[-2]}
+
+
+@pytest.mark.parametrize("index", (0, 1))
+def test_what_another_edge_counts_can_be_read_and_never_written(server, index):
+    pid = server.pid_of("edge", index)
+    assert not [fd for fd in Path(f"/proc/{pid}/fd").iterdir() if "memfd" in os.readlink(fd)]
+    counts = counts_of(pid)
+    assert counts.keys() == {"rw-s", "r--s"}
+    found = inside(pid, [
+        ("write", CALLS["getrandom"], counts["r--s"], 8, 0),  # the kernel is to write there for it
+        ("open-it", CALLS["mprotect"], counts["r--s"], 4096, PROT_READ | PROT_WRITE),
+        ("own", CALLS["mprotect"], counts["rw-s"], 4096, PROT_READ | PROT_WRITE)])
+    assert found == {"write": (-1, EFAULT), "open-it": (-1, EACCES), "own": (0, 0)}
 
 
 def shut_the_folders_of_pytest():

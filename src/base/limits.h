@@ -90,7 +90,7 @@
 /* New connections a minute from one IPv4 address or IPv6 /64: 421 4.7.0, close. */
 #define LIMIT_CONNECTION_RATE_PER_MINUTE 300
 
-/* Connections of one edge; more wait in the kernel's backlog. */
+/* Connections of all edges; more wait in the kernel's backlog. */
 #define LIMIT_CONNECTIONS 20000
 
 /* A role that has not answered the warden for this long hangs: it is ended and started anew. */
@@ -102,8 +102,15 @@
  */
 #define LIMIT_WATCHED_ACCOUNTS 65536
 
-/* All messages in flight in one edge, with their recipients, not yet committed: 452 4.3.1. */
+/* All messages in flight, with their recipients, not yet committed: 452 4.3.1. */
 #define LIMIT_BODIES_IN_FLIGHT_SIZE (256L * 1024 * 1024)
+
+/*
+ * Once those take more than half of it, one address (IPv4 address or IPv6 /64), or one account that
+ * submits, has a quarter of it and no more: 452 4.3.1. However small the whole, this much: what the
+ * largest message takes.
+ */
+#define LIMIT_BODIES_SHARE_SIZE_MIN (2 * 1024 * 1024)
 
 /* A TLS handshake, or a PROXY header, that does not end: close. */
 #define LIMIT_HANDSHAKE_MS (30 * 1000)

@@ -27,9 +27,9 @@ struct edge_listener {
 void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE])
 {
     static const char digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
-    /* 42 bits of time, then 22 that no two ids of a millisecond and no two processes share. */
-    uint64_t low = (edge->id_salt + edge->id_counter++) & 0x3FFFFF;
-    uint64_t value = (uint64_t)now.wall_ms << 22 | low;
+    /* 42 bits of time, 6 of the process (config.h has no more of them), 16 of the millisecond. */
+    uint64_t low = (edge->id_salt + edge->id_counter++) & 0xFFFF;
+    uint64_t value = (uint64_t)now.wall_ms << 22 | (uint64_t)role_index(edge->role) << 16 | low;
     for (int i = EDGE_ID_SIZE - 2; i >= 0; i--, value >>= 5)
         ret_id[i] = digits[value & 31];
     ret_id[EDGE_ID_SIZE - 1] = '\0';
@@ -62,11 +62,6 @@ static void close_listeners(struct edge *edge)
     }
 }
 
-static bool is_full(const struct edge *edge)
-{
-    return edge->connection_count >= edge->settings->config.limits.connections;
-}
-
 static void pause_listener(struct edge_listener *l)
 {
     watch_set(&l->watch, 0);
@@ -76,7 +71,8 @@ static void pause_listener(struct edge_listener *l)
 static void on_pause_over(void *context)
 {
     struct edge_listener *l = context;
-    if (is_full(l->edge))
+    struct edge *edge = l->edge;
+    if (edge_counts_connections(edge->counts) >= edge->settings->config.limits.connections)
         pause_listener(l);
     else
         watch_set(&l->watch, WATCH_READ);
@@ -85,7 +81,23 @@ static void on_pause_over(void *context)
 /* Of several edges the one that has least to do takes the next: so none takes all that wait. */
 static unsigned accepts_of_a_turn(const struct edge *edge)
 {
-    return edge->settings->config.processes[ROLE_EDGE] > 1 ? 1 : ACCEPTS_PER_TURN;
+    return edge_counts_edges(edge->counts) > 1 ? 1 : ACCEPTS_PER_TURN;
+}
+
+/* STATUS_NO_MEMORY where there are as many connections as there may be, STATUS_BUSY for nobody. */
+static enum status_code take_connection(struct edge_listener *l)
+{
+    struct edge *edge = l->edge;
+    struct socket_address peer;
+    int fd;
+    if (!edge_counts_connect(edge->counts, edge->settings->config.limits.connections))
+        return STATUS_NO_MEMORY;
+    enum status_code status = socket_accept(l->fd, &fd, &peer);
+    if (status == STATUS_OK)
+        edge_conn_accept(edge, l->number, fd, &peer);
+    else
+        edge_counts_disconnect(edge->counts);
+    return status;
 }
 
 static void on_connection(void *context, unsigned what)
@@ -93,17 +105,13 @@ static void on_connection(void *context, unsigned what)
     struct edge_listener *l = context;
     (void)what;
     for (unsigned left = accepts_of_a_turn(l->edge); left > 0; left--) {
-        struct socket_address peer;
-        int fd;
-        enum status_code status =
-            is_full(l->edge) ? STATUS_NO_MEMORY : socket_accept(l->fd, &fd, &peer);
+        enum status_code status = take_connection(l);
         if (status == STATUS_BUSY)
             return;
         if (status != STATUS_OK) {
             pause_listener(l);
             return;
         }
-        edge_conn_accept(l->edge, l->number, fd, &peer);
     }
 }
 
@@ -129,6 +137,13 @@ static void edge_listener(void *state, uint32_t number, int fd)
 /* ---- Life ---------------------------------------------------------------------------------------
  */
 
+static struct edge_counts *counts_new(void)
+{
+    char seed[EDGE_COUNTS_SEED_SIZE];
+    random_bytes(seed, sizeof seed);
+    return edge_counts_new(str_make(seed, sizeof seed));
+}
+
 static void *edge_create(struct role *role)
 {
     struct edge *edge = calloc(1, sizeof *edge);
@@ -136,14 +151,14 @@ static void *edge_create(struct role *role)
         return NULL;
     edge->role = role;
     edge->id_salt = random_u64();
-    edge->admit = edge_admit_new(random_u64());
+    edge->counts = counts_new();
     edge->signer = sign_client_new();
     buf_init_secret(&edge->ticket_keys, TLS_TICKET_KEY_SIZE * TLS_TICKET_KEYS_MAX);
     edge->confirmations = edge_confirmations_new(edge);
-    if (edge->admit && edge->signer && edge->confirmations)
+    if (edge->counts && edge->signer && edge->confirmations)
         return edge;
     edge_confirmations_free(edge->confirmations);
-    edge_admit_free(edge->admit);
+    edge_counts_free(edge->counts);
     sign_client_free(edge->signer);
     free(edge);
     return NULL;
@@ -159,7 +174,7 @@ static void edge_destroy(void *state)
     edge_message_release_spare(edge);
     edge_confirmations_free(edge->confirmations);
     edge_settings_drop(edge->settings);
-    edge_admit_free(edge->admit);
+    edge_counts_free(edge->counts);
     sign_client_free(edge->signer);
     buf_wipe(&edge->ticket_keys);
     free(edge);
@@ -173,6 +188,10 @@ static enum status_code edge_prepare(void *state, const struct ipc_config_in *co
     if (status != STATUS_OK) {
         diag_set(diag, "cannot load what charsets need: %s", status_name(status));
         return status;
+    }
+    if (edge->counts_lost) {
+        diag_set(diag, "the memory for counting with other edges cannot be used");
+        return STATUS_NO_MEMORY;
     }
     edge->settings = edge_settings_new(edge, config, diag);
     return edge->settings ? STATUS_OK : STATUS_INVALID;
@@ -199,6 +218,16 @@ static void edge_reconfigure(void *state, const struct ipc_config_in *config)
     edge_settings_drop(edge->settings);
     edge->settings = settings;
     close_listeners(edge);
+}
+
+static void edge_count_section(void *state, const struct ipc_count_section_in *section)
+{
+    struct edge *edge = state;
+    bool own = section->index == role_index(edge->role);
+    /* Later ones would count for nothing: what is open by then is counted elsewhere. */
+    edge->counts_lost |= edge->settings || edge_counts_join(edge->counts, section->seed,
+                                                            section->fd, own) != STATUS_OK;
+    close(section->fd);
 }
 
 static void edge_sign_channel(void *state, uint8_t index, int fd)
@@ -300,6 +329,7 @@ const struct role_plan edge_plan = {
     .reconfigure = edge_reconfigure,
     .set_gauges = edge_set_gauges,
     .listener = edge_listener,
+    .count_section = edge_count_section,
     .sign_channel = edge_sign_channel,
     .peer_up = edge_peer_up,
     .peer_down = edge_peer_down,

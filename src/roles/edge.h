@@ -9,6 +9,7 @@
 #include "base/str.h"
 #include "ipc/channel.h"
 #include "roles/edge_admit.h"
+#include "roles/edge_counts.h"
 #include "roles/edge_settings.h"
 #include "roles/role.h"
 
@@ -33,13 +34,13 @@ struct edge {
     uint64_t keepers; /* there were so far */
     struct sign_client *signer;
 
-    struct edge_admit *admit;
+    struct edge_counts *counts; /* of what is open, with the other edges */
+    bool counts_lost;           /* those of another edge could not be had */
     struct edge_listener *listeners;
     bool reload_refused; /* the listeners of that configuration are not ours */
     struct edge_conn *connections;
     size_t connection_count;
 
-    size_t bodies_in_flight_size; /* see limits.h */
     struct edge_message_parts *spare_parts;
     struct edge_confirmations *confirmations;
     struct buf ticket_keys;

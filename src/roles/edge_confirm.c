@@ -57,7 +57,7 @@ void edge_confirmations_send(struct edge_confirmations *c)
 
 void edge_confirm(struct edge_confirmations *c, struct str key)
 {
-    bool alone = c->edge->settings->config.processes[ROLE_EDGE] <= 1;
+    bool alone = edge_counts_edges(c->edge->counts) <= 1;
     if (c->keys.len == 0)
         timer_set(&c->timer, role_now(c->edge->role).mono_ms + (alone ? WAIT_MS : 0));
     buf_append_str(&c->keys, key);

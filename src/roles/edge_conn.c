@@ -54,11 +54,12 @@ void edge_conn_free(struct edge_conn *conn)
     timer_set(&conn->timer, NEVER_MS);
     stream_close(&conn->stream);
     if (conn->counted)
-        edge_admit_close(edge->admit, conn->address, conn->kind);
+        edge_admit_close(edge->counts, conn->address, conn->kind);
     *conn->link = conn->next;
     if (conn->next)
         conn->next->link = conn->link;
     edge->connection_count--;
+    edge_counts_disconnect(edge->counts);
     edge_settings_drop(conn->settings);
     buf_release(&conn->rdns);
     free(conn);
@@ -513,8 +514,8 @@ static bool admit(struct edge_conn *conn)
     size_t written;
     if (networks_have(&config->trust, conn->address.octets))
         return true;
-    enum edge_verdict verdict =
-        edge_admit_open(conn->edge->admit, conn->address, conn->kind, &limits, edge_conn_now(conn));
+    enum edge_verdict verdict = edge_admit_open(conn->edge->counts, conn->address, conn->kind,
+                                                &limits, edge_conn_now(conn));
     conn->counted = verdict == EDGE_ADMITTED;
     if (conn->counted)
         return true;
@@ -528,7 +529,7 @@ static bool admit(struct edge_conn *conn)
         stream_write(&conn->stream, conn->protocol->busy, &written);
     linger(conn);
     /* Where places get scarce, those who are turned away take none from others. */
-    if (conn->edge->connection_count > config->limits.connections / 2)
+    if (edge_counts_connections(conn->edge->counts) > config->limits.connections / 2)
         edge_conn_abort(conn, "turned away");
     return false;
 }
@@ -539,6 +540,7 @@ void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
     const struct config_listener *l = &edge->settings->config.listeners[listener];
     struct edge_conn *conn = calloc(1, sizeof *conn);
     if (!conn) {
+        edge_counts_disconnect(edge->counts);
         close(fd);
         return;
     }

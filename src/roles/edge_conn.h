@@ -69,7 +69,7 @@ struct edge_conn {
     struct timer timer;
     struct hook end;
     struct edge_address address;
-    bool counted; /* in edge->admit */
+    bool counted; /* by its address */
     bool stuffed; /* the engine has not taken all that was read */
     bool running; /* inside edge_conn_run */
     bool run_again;
@@ -89,7 +89,8 @@ struct edge_conn {
     struct edge_pump *pump;
 };
 
-/* Takes fd over. Nothing is left to be done by the caller, whether it is served or turned away. */
+/* Takes fd over, and its place (edge_counts_connect). Nothing is left to be done by the caller,
+ * whether it is served or turned away. */
 void edge_conn_accept(struct edge *edge, uint32_t listener, int fd,
                       const struct socket_address *peer);
 

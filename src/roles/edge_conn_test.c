@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 
 #include "base/testing.h"
+#include "io/shared_memory.h"
 #include "roles/edge_testing.h"
 
 static void a_proxy_header_may_come_in_pieces(void **state)
@@ -118,7 +119,7 @@ static void a_client_that_vanishes_during_the_commit_leaves_nothing_behind(void 
     world_answer_accept(&w, w.accepts.from, w.accepts.ids[0]);
     world_turns(&w, 5);
     assert_int_equal(w.confirmed.len, 0);
-    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(edge_counts_own_bodies(w.edge->counts), 0);
     world_close(&w);
 }
 
@@ -137,7 +138,7 @@ static void a_large_message_given_up_is_taken_back(void **state)
     world_hang_up(&w);
     assert_int_equal(world_connections_after_turns(&w), 0);
     assert_int_equal(w.aborted_body, 1);
-    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(edge_counts_own_bodies(w.edge->counts), 0);
     buf_release(&noise);
     world_close(&w);
 }
@@ -165,14 +166,17 @@ static void of_several_edges_none_takes_all_that_wait(void **state)
 {
     (void)state;
     struct world w;
-    int fds[10];
+    int fds[10], section;
+    uint8_t seed[EDGE_COUNTS_SEED_SIZE] = {1};
     world_open(&w);
-    w.edge->settings->config.processes[ROLE_EDGE] = 2;
+    assert_int_equal(shared_memory_new(edge_counts_section_size(), &section), STATUS_OK);
+    assert_int_equal(edge_counts_join(w.edge->counts, str_make(seed, sizeof seed), section, false),
+                     STATUS_OK);
+    close(section);
     crowd(&w, fds, 10);
     world_turns(&w, 2);
     assert_in_range(w.edge->connection_count, 1, 2);
-    w.edge->settings->config.processes[ROLE_EDGE] = 1;
-    world_turns(&w, 1);
+    world_turns(&w, 8);
     assert_int_equal(w.edge->connection_count, 10);
     for (size_t i = 0; i < 10; i++)
         close(fds[i]);

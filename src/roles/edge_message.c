@@ -71,7 +71,9 @@ struct edge_message {
     struct buf head; /* the header of a submission, until it is complete and so can be completed */
     bool completing;
     int64_t begun_wall_ms;
-    size_t charged; /* of edge->bodies_in_flight_size */
+    uint64_t payer_key;       /* 0: has no share */
+    struct edge_entry *payer; /* NULL then, and once there is nothing to pay for any more */
+    size_t charged;           /* of the budget for bodies */
 
     uint64_t body; /* of body_chunk; 0: travels whole */
     unsigned shipments;
@@ -167,7 +169,14 @@ static bool dup_text(struct arena *arena, struct text from, struct text *ret_cop
     return true;
 }
 
-struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path,
+static bool find_payer(struct edge_message *m, uint64_t key, struct now now)
+{
+    m->payer_key = key;
+    m->payer = key != 0 ? edge_counts_take(m->edge->counts, key, now) : NULL;
+    return key == 0 || m->payer;
+}
+
+struct edge_message *edge_message_new(struct edge *edge, uint64_t payer, struct str reverse_path,
                                       const struct ipc_envelope *envelope, struct now now)
 {
     struct edge_message *m = calloc(1, sizeof *m);
@@ -180,7 +189,7 @@ struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path
     buf_init(&m->head, LIMIT_HEADER_SIZE);
     edge_new_id(edge, now, m->id);
     m->envelope = *envelope;
-    if (arena_dup(&m->arena, reverse_path, &m->reverse_path) &&
+    if (find_payer(m, payer, now) && arena_dup(&m->arena, reverse_path, &m->reverse_path) &&
         dup_text(&m->arena, envelope->envid, &m->envelope.envid))
         return m;
     edge_message_free(m);
@@ -243,16 +252,21 @@ static bool plan_relays(struct edge_message *m, const struct ipc_relay *relays, 
 /* What the message holds in memory counts against the one budget of all bodies. */
 static void charge_for(struct edge_message *m, size_t held)
 {
-    m->edge->bodies_in_flight_size += held;
-    m->edge->bodies_in_flight_size -= m->charged;
+    edge_counts_charge(m->edge->counts, m->payer, m->charged, held);
     m->charged = held;
+}
+
+static bool fits(const struct edge_message *m, const struct edge_settings *settings)
+{
+    return edge_counts_bodies_fit(m->edge->counts, m->payer, m->payer_key,
+                                  settings->config.limits.bodies_in_flight_size);
 }
 
 /* Recipients count before there is a body: many clients may have many, and say no more. */
 static bool has_room_for_envelope(struct edge_message *m)
 {
     charge_for(m, m->arena.used);
-    return m->edge->bodies_in_flight_size <= m->edge->settings->config.limits.bodies_in_flight_size;
+    return fits(m, m->edge->settings);
 }
 
 bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient)
@@ -316,11 +330,6 @@ static bool need_parts(struct edge_message *m)
     return m->parts != NULL;
 }
 
-static bool is_over_budget(const struct edge_message *m)
-{
-    return m->edge->bodies_in_flight_size > m->settings->config.limits.bodies_in_flight_size;
-}
-
 /* A message that grows past the budget goes; those that are on their way stay. */
 static void charge(struct edge_message *m)
 {
@@ -333,22 +342,21 @@ static void charge(struct edge_message *m)
     if (m->parts && body_writer_size(m->parts->writer) >= LIMIT_CHUNK_SIZE)
         held += COMPRESSOR_COST;
     charge_for(m, held);
-    if (m->charged <= before || !is_over_budget(m))
-        return;
-    lose(m, STATUS_NO_MEMORY);
+    if (m->charged > before && !fits(m, m->settings))
+        lose(m, STATUS_NO_MEMORY);
 }
 
 bool edge_message_begin(struct edge_message *m, struct str received,
                         const struct edge_settings *settings, bool complete, struct now now)
 {
     m->settings = settings;
-    if (m->edge->bodies_in_flight_size + PARTS_COST > settings->config.limits.bodies_in_flight_size)
+    charge_for(m, m->arena.used + PARTS_COST);
+    if (!fits(m, settings) || !buf_append_str(&m->top, received)) {
+        charge_for(m, m->arena.used);
         return false;
-    if (!buf_append_str(&m->top, received))
-        return false;
+    }
     m->completing = complete;
     m->begun_wall_ms = now.wall_ms;
-    charge(m);
     return true;
 }
 
@@ -635,6 +643,9 @@ void edge_message_free(struct edge_message *m)
     else if (m->body != 0 && !m->orphan && !m->kept)
         ipc_body_abort_note(m->edge->vault, &(struct ipc_body_abort_in){.body = m->body});
     discharge(m);
+    if (m->payer)
+        edge_counts_drop(m->payer);
+    m->payer = NULL;
     give_parts_back(m);
     m->accept_call = 0;
     m->room = NULL;

@@ -32,8 +32,9 @@ struct edge_message_facts {
 /*
  * NULL: no memory. Both are copied. reverse_path comes without angle brackets; empty for the null
  * path. The envelope's body is what the client said; it is corrected where the octets say more.
+ * payer: who has a share of the budget for bodies and no more (a key of edge_counts); 0: nobody.
  */
-struct edge_message *edge_message_new(struct edge *edge, struct str reverse_path,
+struct edge_message *edge_message_new(struct edge *edge, uint64_t payer, struct str reverse_path,
                                       const struct ipc_envelope *envelope, struct now now);
 void edge_message_free(struct edge_message *m);
 
@@ -62,7 +63,7 @@ bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipi
 /*
  * The body begins. received: the fields that go on top (Received). complete: Date and Message-ID
  * are added where they are missing (RFC 6409 §8). settings are borrowed until the message ends.
- * False: the budget for bodies, or memory, is spent (452 4.3.1).
+ * False: the budget for bodies, the payer's share of it, or memory is spent (452 4.3.1).
  */
 bool edge_message_begin(struct edge_message *m, struct str received,
                         const struct edge_settings *settings, bool complete, struct now now);

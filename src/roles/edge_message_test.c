@@ -41,6 +41,11 @@ static void a_vault_that_is_behind_holds_the_client_back(void **state)
     world_close(&w);
 }
 
+static uint64_t in_flight(const struct world *w)
+{
+    return edge_counts_own_bodies(w->edge->counts);
+}
+
 static void bodies_beyond_the_budget_are_452(void **state)
 {
     (void)state;
@@ -50,25 +55,62 @@ static void bodies_beyond_the_budget_are_452(void **state)
     world_make_noise(&noise, 128 * 1024);
     w.edge->settings->config.limits.bodies_in_flight_size = 1024 * 1024;
     /* Others have nearly all of it. */
-    w.edge->bodies_in_flight_size = 768 * 1024;
+    edge_counts_charge(w.edge->counts, NULL, 0, 768 * 1024);
     world_begin_mail(&w, MX);
     world_say(&w, "DATA\r\n");
     world_hear(&w, "354 ");
     world_say_all(&w, buf_str(&noise));
     world_say(&w, "\r\n.\r\n");
     world_hear(&w, "452 4.3.1");
-    assert_int_equal(w.edge->bodies_in_flight_size, 768 * 1024);
-    w.edge->bodies_in_flight_size = 900 * 1024;
+    assert_int_equal(in_flight(&w), 768 * 1024);
+    edge_counts_charge(w.edge->counts, NULL, 768 * 1024, 900 * 1024);
     world_say(&w, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
     world_hear(&w, "452 4.3.1");
-    w.edge->bodies_in_flight_size -= 900 * 1024;
+    edge_counts_charge(w.edge->counts, NULL, 900 * 1024, 0);
     world_say(&w, "DATA\r\n");
     world_hear(&w, "354 ");
     world_say(&w, HEADER "x\r\n.\r\n");
     world_hear(&w, "250 2.0.0");
-    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(in_flight(&w), 0);
     assert_int_equal(w.accept_count, 1);
     buf_release(&noise);
+    world_close(&w);
+}
+
+/* As if the client's address had so many octets under way. */
+static void charge_client(struct world *w, size_t before, size_t now)
+{
+    struct edge_counts *c = w->edge->counts;
+    uint64_t key = edge_admit_key(c, w->edge->connections->address);
+    edge_counts_charge(c, edge_counts_find(c, key), before, now);
+}
+
+static void an_address_that_has_more_than_its_share_is_452_and_others_are_not(void **state)
+{
+    (void)state;
+    enum { MIB = 1024 * 1024 };
+    struct world w;
+    world_open(&w);
+    w.edge->settings->config.limits.bodies_in_flight_size = 16UL * MIB;
+    world_begin_mail(&w, MX);
+    charge_client(&w, 0, 9UL * MIB);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "452 4.3.1");
+    /* Alone it may have half. */
+    charge_client(&w, 9UL * MIB, 7UL * MIB);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say(&w, HEADER "x\r\n.\r\n");
+    world_hear(&w, "250 2.0.0");
+    charge_client(&w, 7UL * MIB, 9UL * MIB);
+    world_say(&w, "MAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\n");
+    world_hear(&w, "452 4.3.1");
+    /* Whom nobody counts has no share. */
+    w.edge->connections->counted = false;
+    world_say(&w, "RSET\r\nMAIL FROM:<>\r\nRCPT TO:<alice@example.org>\r\nDATA\r\n");
+    world_hear(&w, "354 ");
+    w.edge->connections->counted = true;
+    charge_client(&w, 9UL * MIB, 0);
     world_close(&w);
 }
 
@@ -117,18 +159,18 @@ static void recipients_beyond_the_budget_are_452(void **state)
     world_open(&w);
     w.edge->settings->config.limits.bodies_in_flight_size = 1024 * 1024;
     world_begin_mail(&w, MX);
-    assert_in_range(w.edge->bodies_in_flight_size, 1, 4096);
-    w.edge->bodies_in_flight_size += 1024 * 1024 - 4096;
-    for (int i = 0; i < 100 && w.edge->bodies_in_flight_size <= 1024 * 1024; i++) {
+    assert_in_range(in_flight(&w), 1, 4096);
+    edge_counts_charge(w.edge->counts, NULL, 0, 1024 * 1024 - 4096);
+    for (int i = 0; i < 100 && in_flight(&w) <= 1024 * 1024; i++) {
         world_say(&w, "RCPT TO:<alice@example.org>\r\n");
         world_turns(&w, 10);
-        world_hear(&w, w.edge->bodies_in_flight_size <= 1024 * 1024 ? "250 2.1.5" : "452 4.3.1");
+        world_hear(&w, in_flight(&w) <= 1024 * 1024 ? "250 2.1.5" : "452 4.3.1");
     }
-    assert_in_range(w.edge->bodies_in_flight_size, 1024 * 1024 + 1, 1024 * 1024 + 4096);
+    assert_in_range(in_flight(&w), 1024 * 1024 + 1, 1024 * 1024 + 4096);
     world_say(&w, "RSET\r\n");
     world_hear(&w, "250 ");
-    assert_int_equal(w.edge->bodies_in_flight_size, 1024 * 1024 - 4096);
-    w.edge->bodies_in_flight_size = 0;
+    assert_int_equal(in_flight(&w), 1024 * 1024 - 4096);
+    edge_counts_charge(w.edge->counts, NULL, 1024 * 1024 - 4096, 0);
     world_close(&w);
 }
 
@@ -175,7 +217,7 @@ static double seconds_for_header(struct world *w, size_t size)
 {
     struct now now = role_now(w->edge->role);
     struct ipc_envelope envelope = {0};
-    struct edge_message *m = edge_message_new(w->edge, STR("a@b.example"), &envelope, now);
+    struct edge_message *m = edge_message_new(w->edge, 0, STR("a@b.example"), &envelope, now);
     double before = testing_cost();
     assert_true(edge_message_begin(m, STR("Received: x\r\n"), w->edge->settings, true, now));
     for (size_t i = 0; i < size; i += 4)
@@ -202,6 +244,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_vault_that_is_behind_holds_the_client_back),
         cmocka_unit_test(bodies_beyond_the_budget_are_452),
+        cmocka_unit_test(an_address_that_has_more_than_its_share_is_452_and_others_are_not),
         cmocka_unit_test(a_part_that_finds_the_disk_full_is_452),
         cmocka_unit_test(what_the_engine_refuses_is_logged),
         cmocka_unit_test(recipients_beyond_the_budget_are_452),

@@ -83,7 +83,7 @@ void edge_set_gauges(void *state)
                edge->connection_count);
     metric_set(metrics_get(own, METRIC_GAUGE, "postern_edge_bodies_bytes",
                            "Bytes of messages that are arriving, held in memory.", NULL, NULL),
-               edge->bodies_in_flight_size);
+               edge_counts_own_bodies(edge->counts));
 }
 
 /* Who cannot be asked now is left out. */

@@ -24,11 +24,23 @@ static struct smtp_reply reply_from(uint16_t code, struct str enhanced, struct s
     return reply;
 }
 
+/*
+ * Whose share of the budget for bodies it is: the account's, wherever it comes from and however
+ * many share its address; else the address's, where those are counted.
+ */
+static uint64_t payer_of(const struct edge_smtp *s)
+{
+    const struct edge_counts *counts = s->conn->edge->counts;
+    if (s->who.account != 0)
+        return edge_admit_account_key(counts, s->who.account);
+    return s->conn->counted ? edge_admit_key(counts, s->conn->address) : 0;
+}
+
 static bool start_message(struct edge_smtp *s)
 {
     edge_smtp_drop_message(s);
-    s->message =
-        edge_message_new(s->conn->edge, buf_str(&s->asked), &s->envelope, edge_conn_now(s->conn));
+    s->message = edge_message_new(s->conn->edge, payer_of(s), buf_str(&s->asked), &s->envelope,
+                                  edge_conn_now(s->conn));
     return s->message != NULL;
 }
 

@@ -291,7 +291,7 @@ static void a_vault_that_dies_in_a_large_message_is_451_after_the_dot(void **sta
     world_hear(&w, "451 4.3.0");
     world_say(&w, "NOOP\r\n");
     world_hear(&w, "250 2.0.0");
-    assert_int_equal(w.edge->bodies_in_flight_size, 0);
+    assert_int_equal(edge_counts_own_bodies(w.edge->counts), 0);
     buf_release(&noise);
     world_close(&w);
 }

@@ -375,6 +375,7 @@ void world_call(struct world *w, uint32_t listener)
         assert_int_equal(socket_pair(fds), STATUS_OK);
     w->client = fds[1];
     buf_clear(&w->heard);
+    assert_true(edge_counts_connect(w->edge->counts, UINT64_MAX));
     edge_conn_accept(w->edge, listener, fds[0], &peer);
 }
 

@@ -345,6 +345,17 @@ static void on_trust_file(void *context, struct channel *from, const struct ipc_
         close(in->fd);
 }
 
+static void on_count_section(void *context, struct channel *from,
+                             const struct ipc_count_section_in *in)
+{
+    struct role *role = context;
+    (void)from;
+    if (role->plan->count_section)
+        role->plan->count_section(role->state, in);
+    else
+        close(in->fd);
+}
+
 static void on_sign_channel(void *context, struct channel *from,
                             const struct ipc_sign_channel_in *in)
 {
@@ -395,6 +406,7 @@ static const struct ipc_handlers warden_handlers = {
     .peer = on_peer,
     .listener = on_listener,
     .key_file = on_key_file,
+    .count_section = on_count_section,
     .sign_channel = on_sign_channel,
     .route_secret = on_route_secret,
     .trust_file = on_trust_file,

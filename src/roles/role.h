@@ -43,6 +43,7 @@ struct role_plan {
     /* From the warden; each takes the descriptor over. NULL where the role is never sent one. */
     void (*listener)(void *state, uint32_t number, int fd);
     void (*key_file)(void *state, uint32_t number, int fd);
+    void (*count_section)(void *state, const struct ipc_count_section_in *section);
     void (*sign_channel)(void *state, uint8_t index, int fd);
     void (*route_secret)(void *state, struct str route, struct str login, int fd);
     void (*trust_file)(void *state, uint8_t kind, int fd);

@@ -183,6 +183,8 @@ static enum status_code prepare(struct warden *w, struct buf *words)
     if (status == STATUS_OK)
         status = warden_sockets_open(&w->settings->config, &w->sockets, &w->sockets, &diag);
     if (status == STATUS_OK)
+        status = warden_counts_open(w, &diag);
+    if (status == STATUS_OK)
         status = control_open(w, &diag);
     if (status != STATUS_OK)
         buf_printf(words, "%s\n", diag.words[0] ? diag.words : status_name(status));
@@ -209,6 +211,7 @@ static void release(struct warden *w)
     if (w->settings)
         control_close(w);
     warden_sockets_close(&w->sockets);
+    warden_counts_close(w);
     warden_settings_free(w->settings);
     loop_free(w->loop);
     free(w);

@@ -177,6 +177,24 @@ static void send_listeners(struct child *c)
     }
 }
 
+/* An edge that did not know of the others would let everybody in twice. */
+static void send_count_sections(struct child *c)
+{
+    enum status_code status = warden_counts_send(c);
+    if (status == STATUS_OK)
+        return;
+    log_child(c, LOG_ERROR, "child-killed", status_name(status));
+    kill(c->pid, SIGKILL);
+}
+
+/* Should that fail they are refused who are over a limit with the dead; and it is told. */
+static void clear_count_section(struct child *c)
+{
+    enum status_code status = warden_counts_clear(c->warden, c->index);
+    if (status != STATUS_OK)
+        log_child(c, LOG_ERROR, "counts-not-cleared", status_name(status));
+}
+
 static void reconfigure(struct child *c)
 {
     if (!c->link)
@@ -426,6 +444,8 @@ static void child_start(struct child *c)
     timer_set(&c->timer, c->started_ms + READY_MS);
     if (c->role == ROLE_COURIER)
         send_trust(c);
+    if (c->role == ROLE_EDGE)
+        send_count_sections(c);
     send_config(c);
     if (c->role == ROLE_KEEPER) {
         send_keys(c);
@@ -493,6 +513,8 @@ static void child_ended(struct child *c, int status)
     c->link = NULL;
     c->ready = c->reloading = false;
     c->pid = 0;
+    if (c->role == ROLE_EDGE)
+        clear_count_section(c);
     timer_set(&c->timer, NEVER_MS);
     reload_go_on(w);
     if (w->stopping) {
