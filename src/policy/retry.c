@@ -30,8 +30,9 @@ int64_t retry_recipient_in(const struct retry_schedule *schedule, uint32_t attem
 int64_t retry_destination_in(const struct retry_schedule *schedule, uint32_t trouble,
                              uint64_t random)
 {
+    const int64_t most_ms = LIMIT_DESTINATION_RETRY_MS / 9 * 8; /* vary adds an eighth */
     int64_t ms = step_ms(schedule, trouble);
-    return vary(ms < LIMIT_DESTINATION_RETRY_MS ? ms : LIMIT_DESTINATION_RETRY_MS * 8 / 9, random);
+    return vary(ms < most_ms ? ms : most_ms, random);
 }
 
 int64_t retry_attention_ms(int64_t created_ms, int64_t expires_ms, int64_t notice_after_ms,

@@ -54,6 +54,12 @@ static void a_destination_is_never_left_alone_for_long(void **state)
     for (uint64_t random = 0; random < 2000000; random += 4999)
         assert_in_range(retry_destination_in(&schedule, 50, random),
                         LIMIT_DESTINATION_RETRY_MS * 3 / 4, LIMIT_DESTINATION_RETRY_MS);
+    /* A step that is only nearly as long as that is made longer by chance, too. */
+    const uint64_t nearly_ms = LIMIT_DESTINATION_RETRY_MS - 1;
+    const struct retry_schedule long_steps = {&nearly_ms, 1};
+    for (uint64_t random = 0; random < 2000000; random += 4999)
+        assert_in_range(retry_destination_in(&long_steps, 1, random),
+                        LIMIT_DESTINATION_RETRY_MS * 3 / 4, LIMIT_DESTINATION_RETRY_MS);
 }
 
 static void attention_is_due_for_the_notice_and_then_for_the_end(void **state)
