@@ -114,7 +114,9 @@ static bool append_node(struct recipient *r, const struct recipient_address *add
 /* It counts, and is shown to its reader, as an address of the home domain. */
 static bool go_home(struct recipient *r, struct recipient_address *a)
 {
-    struct str user = str_sub(a->text, 0, a->local.len), home = r->rules.home_domain;
+    size_t domain_size =
+        str_empty(a->domain) ? 0 : a->text.len - (size_t)str_rfind_byte(a->text, '@');
+    struct str user = str_sub(a->text, 0, a->text.len - domain_size), home = r->rules.home_domain;
     char *text = arena_alloc(r->arena, user.len + 1 + home.len);
     if (!text)
         return false;

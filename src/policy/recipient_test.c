@@ -237,6 +237,7 @@ static const struct {
     {"postmaster", 0, "250 2:postmaster@b.test"},
     {"POSTMASTER", 9999, "250 2:POSTMASTER@b.test"},
     {"postmaster@mail.a.test", 0, "250 2:postmaster@b.test"},
+    {"\xef\xbc\xb0ostmaster@mail.a.test", 0, "250 2:\xef\xbc\xb0ostmaster@b.test"},
     {"postmaster@a.test", 0, "250 1:postmaster@a.test"},
     {"Postmaster@b.test", 0, "250 2:Postmaster@b.test"},
     {"postmaster@c.test", 0, "250 1:postmaster@c.test"},
