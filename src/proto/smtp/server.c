@@ -142,6 +142,7 @@ void server_close(struct smtp_server *s, enum smtp_close_reason reason,
     server_set_state(s, STATE_CLOSED);
     s->event_ready = false;
     s->question_token = 0;
+    s->held_until_ms = NEVER_MS; /* nobody ticks a closed engine */
     s->event_close = true;
     s->close_reason = reason;
     if (reply)
@@ -234,7 +235,6 @@ void smtp_server_peer_gone(struct smtp_server *s)
 {
     server_close(s, SMTP_CLOSE_PEER_GONE, NULL);
     buf_release(&s->out);
-    s->held_until_ms = NEVER_MS;
 }
 
 void smtp_server_shutdown(struct smtp_server *s, struct now now)
@@ -358,7 +358,6 @@ static void release_held(struct smtp_server *s, struct now now)
 static void refuse_early_talk(struct smtp_server *s)
 {
     buf_clear(&s->out);
-    s->held_until_ms = NEVER_MS;
     server_close(s, SMTP_CLOSE_EARLY_TALK, &reply_early_talk);
 }
 

@@ -77,6 +77,24 @@ static void a_question_holds_the_pipeline(void **state)
     smtp_server_free(s);
 }
 
+static void what_is_held_back_leaves_with_the_end_of_the_dialogue(void **state)
+{
+    (void)state;
+    struct smtp_listener l = mx();
+    struct smtp_server *s = begin(&l);
+    struct smtp_event e;
+    l.limits.unknown_recipients = 0;
+    feed(s, STR("EHLO c\r\nMAIL FROM:<a@b.c>\r\n"));
+    smtp_server_input(s, STR("RCPT TO:<bob@demo.test>\r\n"), 0, now);
+    assert_true(smtp_server_next(s, &e));
+    smtp_server_answer(s, e.token, (struct smtp_reply)SMTP_REPLY(421, 4, 3, 2, "not now"), now);
+    while (smtp_server_next(s, &e))
+        ;
+    assert_int_equal(e.kind, SMTP_EVENT_CLOSE);
+    assert_true(str_eq(smtp_server_output(s), STR("421 4.3.2 not now\r\n")));
+    smtp_server_free(s);
+}
+
 static void a_client_that_does_not_read_is_not_read(void **state)
 {
     (void)state;
@@ -189,6 +207,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_idle_engine_is_small),
         cmocka_unit_test(a_question_holds_the_pipeline),
+        cmocka_unit_test(what_is_held_back_leaves_with_the_end_of_the_dialogue),
         cmocka_unit_test(a_client_that_does_not_read_is_not_read),
         cmocka_unit_test(octets_of_a_message_are_not_copied),
         cmocka_unit_test(an_answer_after_the_end_is_ignored),
