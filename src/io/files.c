@@ -20,19 +20,25 @@ static enum status_code failed(struct diag *diag, const char *path)
 enum status_code files_read_fd(int fd, struct buf *out, struct diag *diag)
 {
     for (;;) {
-        size_t room = out->max - out->len;
-        char *at = buf_reserve(out, room < READ_SIZE && room > 0 ? room : READ_SIZE);
+        char one_more;
+        size_t room = out->max - out->len < READ_SIZE ? out->max - out->len : READ_SIZE;
+        char *at = room > 0 ? buf_reserve(out, room) : &one_more;
         if (!at) {
+            diag_set(diag, "%s", status_name(STATUS_NO_MEMORY));
+            return STATUS_NO_MEMORY;
+        }
+        ssize_t n = read(fd, at, room > 0 ? room : 1);
+        if (n == 0)
+            return STATUS_OK;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return failed(diag, "read");
+        if (room == 0) {
             diag_set(diag, "too big");
             return STATUS_TOO_BIG;
         }
-        ssize_t n = read(fd, at, room < READ_SIZE ? room : READ_SIZE);
-        if (n == 0)
-            return STATUS_OK;
-        if (n > 0)
-            buf_grown(out, (size_t)n);
-        else if (errno != EINTR)
-            return failed(diag, "read");
+        buf_grown(out, (size_t)n);
     }
 }
 

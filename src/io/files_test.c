@@ -57,6 +57,10 @@ static void what_cannot_be_read_says_why(void **state)
     assert_int_equal(files_write(path, STR("12345"), 0600, &diag), STATUS_OK);
     assert_int_equal(files_read(path, &content, &diag), STATUS_TOO_BIG);
     assert_non_null(strstr(diag.words, "too big"));
+    buf_clear(&content);
+    assert_int_equal(files_write(path, STR("1234"), 0600, &diag), STATUS_OK);
+    assert_int_equal(files_read(path, &content, &diag), STATUS_OK);
+    assert_true(str_eq(buf_str(&content), STR("1234")));
     buf_release(&content);
 }
 
