@@ -58,7 +58,6 @@ struct courier_sts_question {
     char id[ID_SIZE]; /* what the record shows */
     struct socket_address addresses[ADDRESSES_MAX];
     size_t address_count;
-    struct hook hook;
     struct timer again;
 };
 
@@ -183,7 +182,6 @@ static void question_free(struct courier_sts_question *q)
     resolver_cancel(&q->v4);
     resolver_cancel(&q->v6);
     fetch_cancel(q->fetch);
-    hook_cancel(&q->hook);
     timer_set(&q->again, NEVER_MS);
     *q->at = q->next;
     if (q->next)
@@ -208,9 +206,8 @@ static enum mtasts_age age_of(const struct courier_sts_question *q)
 }
 
 /* What is remembered and still holds is the answer (RFC 8461 §5.1). */
-static void answer(void *context)
+static void answer(struct courier_sts_question *q)
 {
-    struct courier_sts_question *q = context;
     courier_sts_found *found = q->found;
     void *their_context = q->context;
     struct courier_sts_policy *policy = age_of(q) == MTASTS_EXPIRED ? NULL : take(q->kept->policy);
@@ -456,7 +453,6 @@ struct courier_sts_question *courier_sts_ask(struct courier *c, struct str domai
         q->next->at = &q->next;
     c->sts->questions = q;
     buf_init(&q->domain, LIMIT_DOMAIN_SIZE);
-    hook_init(&q->hook, answer, q);
     timer_init(&q->again, courier_loop(c), ask_vault, q);
     q->kept = buf_append_str(&q->domain, domain) ? remember(c->sts, domain) : NULL;
     if (!q->kept) {
