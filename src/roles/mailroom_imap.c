@@ -191,6 +191,8 @@ static void imap_changed(struct mailroom_session *s, const struct ipc_change *ch
         imap_mark_dirty(i, change->first, change->last);
     if (change->kind == CHANGE_FLAGS)
         note_flag_change(i, change);
+    else if (change->kind == CHANGE_EXPUNGED)
+        i->dirty_gone = true;
 }
 
 static void imap_look_again(struct mailroom_session *s)
@@ -199,6 +201,7 @@ static void imap_look_again(struct mailroom_session *s)
     if (i->mailbox == 0)
         return;
     imap_mark_dirty(i, 1, UINT32_MAX);
+    i->dirty_gone = true;
     i->flag_change_count = IMAP_FLAG_CHANGES + 1;
 }
 

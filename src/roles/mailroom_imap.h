@@ -58,6 +58,7 @@ struct imap_session {
     uint64_t known_modseq; /* changes up to here have been told to the engine */
     uint32_t dirty_first;  /* UIDs that a commit has touched since; first > last: none */
     uint32_t dirty_last;
+    bool dirty_gone; /* and some are gone */
     struct imap_flag_change flag_changes[IMAP_FLAG_CHANGES]; /* since then */
     size_t flag_change_count; /* more than fit: which they were is not known */
 

@@ -24,21 +24,27 @@ static void forget_dirty(struct imap_session *i)
 {
     i->dirty_first = UINT32_MAX;
     i->dirty_last = 0;
+    i->dirty_gone = false;
     i->flag_change_count = 0;
 }
 
 /* Ascending UIDs become ranges. */
 struct ranges {
-    struct imap_range list[PAGE];
+    struct imap_range list[PAGE + 1];
     size_t count;
 };
 
+static void add_range(struct ranges *r, uint32_t first, uint32_t last)
+{
+    if (r->count > 0 && r->list[r->count - 1].last + 1 == first)
+        r->list[r->count - 1].last = last;
+    else
+        r->list[r->count++] = (struct imap_range){first, last};
+}
+
 static void add_uid(struct ranges *r, uint32_t uid)
 {
-    if (r->count > 0 && r->list[r->count - 1].last + 1 == uid)
-        r->list[r->count - 1].last = uid;
-    else
-        r->list[r->count++] = (struct imap_range){uid, uid};
+    add_range(r, uid, uid);
 }
 
 static struct imap_set set_of(const struct ranges *r)
@@ -63,43 +69,61 @@ static bool changed_by_others(const struct imap_session *i, uint32_t uid, uint64
     return false;
 }
 
+/* A walk over what changed. */
+struct sync {
+    uint64_t own_modseq;
+    uint64_t modseq; /* the highest seen */
+    bool gone;       /* a UID that is not there is expunged, and may be forgotten already */
+    uint64_t next;   /* UIDs below have been looked at */
+};
+
 /* What is new to the engine and what it knows by another flag look alike here: it can tell. */
-static void tell_page(struct imap_session *i, const struct entry_brief *entries, size_t count,
-                      uint64_t own_modseq, uint64_t *modseq)
+static void tell_page(struct imap_session *i, struct sync *s, const struct entry_brief *entries,
+                      size_t count)
 {
     struct ranges expunged = {.count = 0}, live = {.count = 0}, flags = {.count = 0};
     for (size_t n = 0; n < count; n++) {
-        *modseq = max_u64(*modseq, entries[n].modseq);
-        if (entries[n].flags & ENTRY_EXPUNGED) {
-            add_uid(&expunged, entries[n].uid);
+        const struct entry_brief *e = &entries[n];
+        if (s->gone && e->uid > s->next)
+            add_range(&expunged, (uint32_t)s->next, e->uid - 1);
+        s->next = e->uid + 1ULL;
+        s->modseq = max_u64(s->modseq, e->modseq);
+        if (e->flags & ENTRY_EXPUNGED)
+            add_uid(&expunged, e->uid);
+        if (e->flags & ENTRY_EXPUNGED || e->modseq <= i->known_modseq)
             continue;
-        }
-        add_uid(&live, entries[n].uid);
-        if (entries[n].modseq != own_modseq || changed_by_others(i, entries[n].uid, own_modseq))
-            add_uid(&flags, entries[n].uid);
+        add_uid(&live, e->uid);
+        if (e->modseq != s->own_modseq || changed_by_others(i, e->uid, s->own_modseq))
+            add_uid(&flags, e->uid);
     }
     imap_notify_new(i->engine, set_of(&live));
     imap_notify_flags(i->engine, set_of(&flags));
     imap_notify_expunged(i->engine, set_of(&expunged));
 }
 
+static void tell_end(struct imap_session *i, const struct sync *s, uint32_t last)
+{
+    struct ranges expunged = {.count = 0};
+    if (!s->gone || s->next > last)
+        return;
+    add_range(&expunged, (uint32_t)s->next, last);
+    imap_notify_expunged(i->engine, set_of(&expunged));
+}
+
 bool imap_sync(struct imap_session *i, uint64_t own_modseq)
 {
     struct entry_brief entries[PAGE];
-    uint64_t modseq = i->known_modseq;
-    uint32_t first = i->dirty_first, last = i->dirty_last;
-    size_t count = first <= last ? PAGE : 0;
-    while (count == PAGE) {
-        if (read_changes(imap_room(i)->db, i->mailbox, i->known_modseq, first, last, entries, PAGE,
-                         &count) != STATUS_OK)
+    uint32_t last = i->dirty_last;
+    struct sync s = {own_modseq, i->known_modseq, i->dirty_gone, i->dirty_first};
+    size_t count = s.next <= last ? PAGE : 0;
+    while (count == PAGE && s.next <= last) {
+        if (read_changes(imap_room(i)->db, i->mailbox, s.gone ? 0 : i->known_modseq,
+                         (uint32_t)s.next, last, entries, PAGE, &count) != STATUS_OK)
             return false;
-        tell_page(i, entries, count, own_modseq, &modseq);
-        if (count == PAGE && entries[count - 1].uid == UINT32_MAX)
-            break;
-        if (count > 0)
-            first = entries[count - 1].uid + 1;
+        tell_page(i, &s, entries, count);
     }
-    i->known_modseq = modseq;
+    tell_end(i, &s, last);
+    i->known_modseq = s.modseq;
     forget_dirty(i);
     return true;
 }
