@@ -239,6 +239,14 @@
 /* How long what was expunged or removed stays in the database, for second thoughts. */
 #define LIMIT_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
 
+/*
+ * What an expunged message counts besides its octets, and a removed mailbox and each of its
+ * keywords: for the rows that stay until they are purged. All of that an account may leave behind
+ * as much of as its quota; the oldest of what is more goes at once. So nobody fills the disk past
+ * his quota by adding and expunging.
+ */
+#define LIMIT_EXPUNGED_ROW_SIZE 1024
+
 /* How long the steps of a message can be asked for. */
 #define LIMIT_TRACE_MS (30LL * 24 * 60 * 60 * 1000)
 

@@ -27,7 +27,7 @@ enum {
     STALLED_SIZE = 64 * 1024 * 1024,
     STALLED_MS = 2000,
     PURGE_MS = 60 * 1000,
-    PURGE_PAUSE_MS = 50,
+    PURGE_PAUSE_MS = 50, /* between slices; none where somebody leaves too much behind */
     PEERS_MAX = 256,
     SYNCS_OF_CHECKPOINT = 2, /* of the WAL before, of the database after */
 };
@@ -55,6 +55,7 @@ struct vault {
     struct hook checkpoint;
     struct timer idle;
     struct timer purge;
+    int64_t purge_tired_ms; /* it failed: no hurry before */
     struct channel *peers[ROLE_END][PEERS_MAX];
     struct vault_watch watches[PEERS_MAX]; /* of the mailrooms */
     bool change_lost;                      /* one of them is to be told so */
@@ -189,6 +190,17 @@ static void set_numbers(struct vault *v)
     metric_set(v->leased, n->leased);
 }
 
+/*
+ * What an account leaves behind beyond its bound goes in slices that take turns with commits, so
+ * nobody adds and expunges faster than that.
+ */
+static void hurry_purge(struct vault *v)
+{
+    int64_t now_ms = role_now(v->role).mono_ms;
+    if (vault_batch_overflows(v->batch) && now_ms >= v->purge_tired_ms)
+        timer_set(&v->purge, now_ms);
+}
+
 static void commit(void *context)
 {
     struct vault *v = context;
@@ -215,6 +227,7 @@ static void commit(void *context)
     if (vault_wal_size(v->batch) >= v->checkpoint_at)
         hook_queue(&v->checkpoint, loop);
     timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
+    hurry_purge(v);
 }
 
 /* Some request came: there will be a commit at the end of this turn, or at once if it is time. */
@@ -331,8 +344,11 @@ static void purge(void *context)
     }
     if (status != STATUS_OK)
         log_event(role_log(v->role), now, LOG_WARN, "purge-failed", status_name(status));
-    timer_set(&v->purge, now.mono_ms + (more && status == STATUS_OK ? PURGE_PAUSE_MS : PURGE_MS));
+    bool again = more && status == STATUS_OK;
+    timer_set(&v->purge, now.mono_ms + (again ? PURGE_PAUSE_MS : PURGE_MS));
     timer_set(&v->idle, now.mono_ms + IDLE_MS);
+    v->purge_tired_ms = status == STATUS_OK ? 0 : now.mono_ms + PURGE_MS;
+    hurry_purge(v);
 }
 
 /* ---- Requests

@@ -349,6 +349,23 @@ static bool purged_enough(void *context)
     return vault_budget_is_spent(context);
 }
 
+/* In each hour all there is is looked at again, and what was damaged tried again. */
+static void begin_purge(struct vault_batch *b, int64_t retention_ms)
+{
+    int64_t hour = b->queue.clock_ms / HOUR_MS;
+    struct purge *p = &b->purge;
+    if (hour != b->purged_hour) {
+        p->kind = 0;
+        p->place = (struct purge_place){0};
+        p->damaged = 0;
+    }
+    b->purged_hour = hour;
+    p->clock_ms = b->queue.clock_ms;
+    p->retention_ms = retention_ms;
+    p->enough = b->budget.clock_us ? purged_enough : NULL;
+    p->context = &b->budget;
+}
+
 enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *ret_more)
 {
     invariant(!b->open);
@@ -356,15 +373,9 @@ enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *
     enum status_code status = writer_begin(&b->writer);
     if (status != STATUS_OK)
         return status;
-    int64_t hour = b->queue.clock_ms / HOUR_MS;
-    struct purge p = {.clock_ms = b->queue.clock_ms,
-                      .retention_ms = retention_ms,
-                      .kind = hour != b->purged_hour ? 0 : b->purged_kind};
-    if (b->budget.clock_us) {
-        p.enough = purged_enough;
-        p.context = &b->budget;
-    }
-    status = purge_slice(&b->writer, &p, ret_more);
+    begin_purge(b, retention_ms);
+    struct purge before = b->purge;
+    status = purge_slice(&b->writer, &b->purge, ret_more);
     /* A destination may have gone. */
     vault_queue_forget(b);
     if (status == STATUS_OK) {
@@ -373,16 +384,22 @@ enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *
             status = STATUS_IO;
     } else {
         writer_rollback(&b->writer);
+        before.damaged = b->purge.damaged;
         /* A page that cannot be read is not the end of everything else. */
         if (status == STATUS_IO)
             status = STATUS_CORRUPT;
     }
     note_length(b);
-    if (status == STATUS_OK) {
-        b->purged_hour = hour;
-        b->purged_kind = p.kind;
-    }
+    if (status == STATUS_OK)
+        b->writer.over = b->purge.over;
+    else
+        b->purge = before;
     return status;
+}
+
+bool vault_batch_overflows(const struct vault_batch *b)
+{
+    return b->writer.over;
 }
 
 static uint64_t frame_size(const struct vault_batch *b)

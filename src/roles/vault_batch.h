@@ -132,11 +132,15 @@ void vault_store_restored(struct vault_batch *b, struct vault_ticket t,
                           const struct ipc_store_restored_in *in);
 
 /*
- * Removes for good what is due (of what was expunged, after retention_ms); *ret_more: there is
- * more. Commits by itself, between batches; a failure that vault_batch_commit would have reported
- * as false is STATUS_IO here.
+ * Removes for good a slice of what is due (of what was expunged, after retention_ms); *ret_more:
+ * there is more. Commits by itself, between batches; a failure that vault_batch_commit would have
+ * reported as false is STATUS_IO here. STATUS_CORRUPT: a page could not be read; what needs it is
+ * passed over for the hour, and what follows is done when this is called again.
  */
 MUST_USE enum status_code vault_purge(struct vault_batch *b, int64_t retention_ms, bool *ret_more);
+
+/* Somebody has expunged more than may stay (LIMIT_EXPUNGED_ROW_SIZE): purging should not wait. */
+bool vault_batch_overflows(const struct vault_batch *b);
 
 /* ---- The end of a batch -----------------------------------------------------------------------
  */

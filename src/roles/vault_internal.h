@@ -56,8 +56,8 @@ struct vault_batch {
     enum status_code failure; /* the environment's; the transaction is doomed */
     unsigned careful;         /* batches left in which each accept can be undone by itself */
     struct vault_budget budget;
+    struct purge purge;
     int64_t purged_hour; /* of the clock: in each, all there is is looked at once */
-    unsigned purged_kind;
 
     struct arena results; /* of this batch's replies */
     struct buf replies;   /* struct vault_reply */

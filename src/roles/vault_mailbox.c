@@ -282,13 +282,15 @@ static enum status_code expunge_rows(struct vault_batch *b, const struct mailbox
     for (size_t i = 0; status == STATUS_OK && i < slice->count; i++) {
         count_out(&delta, &slice->rows[i]);
         uid_list_add(gone, slice->rows[i].uid);
-        status = entry_expunge(&b->writer, mailbox->mailbox, slice->rows[i].uid, b->queue.clock_ms,
-                               mailbox->modseq + 1);
+        status = entry_expunge(&b->writer, mailbox->account, mailbox->mailbox, slice->rows[i].uid,
+                               b->queue.clock_ms, mailbox->modseq + 1);
     }
-    if (status == STATUS_OK && slice->count > 0)
-        status = mailbox_touch(&b->writer, mailbox->mailbox, &delta, ret_modseq);
-    return status == STATUS_OK ? account_charge(&b->writer, mailbox->account, delta.size, false)
-                               : status;
+    if (status != STATUS_OK || slice->count == 0)
+        return status;
+    status = mailbox_touch(&b->writer, mailbox->mailbox, &delta, ret_modseq);
+    return status == STATUS_OK
+               ? account_expunged(&b->writer, mailbox->account, -delta.size, -delta.messages)
+               : status;
 }
 
 static void tell_expunged(struct vault_batch *b, const struct mailbox_access *mailbox,

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "store/db.h"
 #include "store/queue_write.h"
@@ -275,6 +276,29 @@ static void a_store_of_format_1_becomes_what_a_new_one_is(void **state)
     db_close(db);
 }
 
+static void what_was_expunged_before_that_was_counted_is_counted(void **state)
+{
+    static const char rows[] =
+        "INSERT INTO account VALUES (5, 'bob', 9, 9, 0, 6, NULL, 5);\n"
+        "UPDATE mailbox SET removed_ms = 7, messages = 2, size = 500 WHERE id = 4;\n"
+        "INSERT INTO keyword VALUES (4, 'a', 'A');\n"
+        "INSERT INTO entry VALUES (3, 1, 9, 0, 1, 1, 1, 100, 7, '', ''),\n"
+        " (3, 2, 9, 0, 1, 1, 1, 100, NULL, '', ''), (4, 1, 9, 0, 1, 1, 1, 50, 6, '', ''),\n"
+        " (4, 2, 9, 0, 1, 1, 1, 500, NULL, '', '');\n";
+    sqlite3 *old = NULL;
+    (void)state;
+    assert_int_equal(sqlite3_open(path, &old), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(old, rows, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(old);
+    struct db *db = open_store(path, DB_WRITE);
+    assert_int_equal(number(db, "SELECT expunged FROM account WHERE id = 2"),
+                     100 + 50 + 500 + (2 + 2 + 1 + 1) * LIMIT_EXPUNGED_ROW_SIZE);
+    assert_int_equal(number(db, "SELECT expunged FROM account WHERE id = 5"), 0);
+    assert_int_equal(number(db, "SELECT count(*) FROM entry WHERE expunged_account = 2"), 2);
+    assert_int_equal(number(db, "SELECT count(*) FROM entry WHERE expunged_account IS NULL"), 2);
+    db_close(db);
+}
+
 static void readers_wait_for_the_migration_in_words(void **state)
 {
     struct db *db = NULL;
@@ -362,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_STORE(a_store_of_format_1_becomes_what_a_new_one_is),
+        WITH_STORE(what_was_expunged_before_that_was_counted_is_counted),
         WITH_STORE(readers_wait_for_the_migration_in_words),
         WITH_STORE(a_trial_changes_nothing),
         WITH_STORE(a_newer_format_is_left_alone),

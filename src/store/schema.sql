@@ -1,4 +1,4 @@
--- Postern's store, format 2. docs/schema.md explains it; store/schema.c applies it.
+-- Postern's store, format 3. docs/schema.md explains it; store/schema.c applies it.
 --
 -- Read by SQLite; PostgreSQL takes it with INTEGER as bigint, BLOB as bytea and without the
 -- trailing WITHOUT ROWID. Ids come from counter.next_id (one sequence for every kind of thing, so
@@ -30,6 +30,7 @@ CREATE TABLE domain (
     created_ms INTEGER NOT NULL
 );
 
+-- used: what its messages take; expunged: what those take that are gone for it, but not from here.
 CREATE TABLE account (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -38,8 +39,10 @@ CREATE TABLE account (
     disabled INTEGER NOT NULL DEFAULT 0,
     inbox INTEGER NOT NULL,
     removed_ms INTEGER,
-    created_ms INTEGER NOT NULL
+    created_ms INTEGER NOT NULL,
+    expunged INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX account_over ON account (id) WHERE quota > 0 AND expunged > quota;
 
 -- An address leads to an account or to an alias, never to both (the other one is 0).
 CREATE TABLE address (
@@ -83,6 +86,7 @@ CREATE TABLE mailbox (
 );
 CREATE UNIQUE INDEX mailbox_by_name ON mailbox (account, parent, name) WHERE removed_ms IS NULL;
 CREATE INDEX mailbox_removed ON mailbox (removed_ms) WHERE removed_ms IS NOT NULL;
+CREATE INDEX mailbox_removed_of ON mailbox (account, removed_ms) WHERE removed_ms IS NOT NULL;
 
 -- What somebody who is not the owner may do (RFC 4314 §2.1, bits of enum mailbox_right).
 CREATE TABLE mailbox_right (
@@ -147,7 +151,7 @@ CREATE TABLE email (
 );
 CREATE INDEX email_by_body ON email (body);
 
--- A message in a mailbox. size counts the prefix and the body.
+-- A message in a mailbox. size counts the prefix and the body; expunged_account: whose it was.
 CREATE TABLE entry (
     mailbox INTEGER NOT NULL,
     uid INTEGER NOT NULL,
@@ -160,10 +164,13 @@ CREATE TABLE entry (
     expunged_ms INTEGER,
     keywords TEXT NOT NULL,
     prefix BLOB NOT NULL,
+    expunged_account INTEGER,
     PRIMARY KEY (mailbox, uid)
 ) WITHOUT ROWID;
 CREATE INDEX entry_by_email ON entry (email);
 CREATE INDEX entry_expunged ON entry (expunged_ms) WHERE expunged_ms IS NOT NULL;
+CREATE INDEX entry_expunged_of ON entry (expunged_account, expunged_ms)
+    WHERE expunged_account IS NOT NULL;
 
 ---- The way of a message -----------------------------------------------------------------------
 

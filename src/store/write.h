@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/limits.h"
 #include "base/status.h"
 #include "base/str.h"
 #include "base/text.h"
@@ -28,6 +29,8 @@ struct writer {
     uint32_t uidvalidity;   /* the last one given out */
     uint64_t waiting;       /* rows of the queue */
     uint64_t held;          /* those of them that are held */
+    bool over; /* an account has expunged more than it may leave behind; set here, cleared by the
+                  owner */
 };
 
 MUST_USE enum status_code writer_begin(struct writer *w);
@@ -179,8 +182,10 @@ MUST_USE enum status_code entry_set_flags(struct writer *w, uint64_t mailbox, ui
                                           uint32_t flags, uint64_t modseq);
 MUST_USE enum status_code entry_set_keywords(struct writer *w, uint64_t mailbox, uint32_t uid,
                                              struct str keywords, uint64_t modseq);
-MUST_USE enum status_code entry_expunge(struct writer *w, uint64_t mailbox, uint32_t uid,
-                                        int64_t clock_ms, uint64_t modseq);
+
+/* account: the mailbox's owner. The caller counts (account_expunged). */
+MUST_USE enum status_code entry_expunge(struct writer *w, uint64_t account, uint64_t mailbox,
+                                        uint32_t uid, int64_t clock_ms, uint64_t modseq);
 
 /* Appends the entry's keywords. */
 MUST_USE enum status_code entry_keywords(struct writer *w, uint64_t mailbox, uint32_t uid,
@@ -199,6 +204,13 @@ MUST_USE enum status_code mailbox_take_uids(struct writer *w, uint64_t mailbox, 
 /* Charges the account. With check, STATUS_OVER_QUOTA where it does not fit. */
 MUST_USE enum status_code account_charge(struct writer *w, uint64_t account, int64_t size,
                                          bool check);
+
+/*
+ * Octets of the account are expunged or removed with their mailbox, and so many rows with them:
+ * they are used no more, but stay until they are purged.
+ */
+MUST_USE enum status_code account_expunged(struct writer *w, uint64_t account, int64_t size,
+                                           int64_t rows);
 
 /*
  * Brings keywords (parted by spaces) into the mailbox's spelling, sorted, each once; new ones are
@@ -281,20 +293,37 @@ MUST_USE enum status_code store_restored(struct writer *w, int64_t at_ms, uint64
 /* ---- Purging (write_purge.c) --------------------------------------------------------------------
  */
 
+/* How far a walk through a table has come: the key of the last row looked at. */
+struct purge_place {
+    bool inside;
+    int64_t number;
+    size_t len;
+    char bytes[LIMIT_DOMAIN_SIZE];
+};
+
+enum { PURGE_STEPS = 7 };
+
+/* What is kept from slice to slice, by whoever runs them. */
 struct purge {
     int64_t clock_ms;
     int64_t retention_ms; /* of what was expunged or removed */
-    /* What is found only by looking at all there is: the next kind of it, from 0; moves on. */
-    unsigned kind;
     /* The slice has had its time; looked at after each small piece. NULL: only counts bound it. */
     bool (*enough)(void *context);
     void *context;
+
+    /* What is found only by looking at all there is: the next kind of it, from 0, and the place. */
+    unsigned kind;
+    struct purge_place place;
+    uint64_t after;   /* the account over its bound that had a slice last */
+    bool over;        /* there was one */
+    unsigned damaged; /* bit n: step n met a page that cannot be read, and is passed over */
 };
 
 /*
- * Removes for good a slice of what was expunged or removed long enough ago, and of all else that
- * is old: traces, retransmission keys, TLS results, policies, counts of days gone by, destinations
- * where nothing has waited for long. *ret_more: there is more.
+ * Removes for good a slice of what was expunged or removed long enough ago, or is more than its
+ * account may leave behind; and of all else that is old: traces, retransmission keys, TLS results,
+ * policies, counts of days gone by, destinations where nothing has waited for long. *ret_more:
+ * there is more. Where it fails over damage, the next slice does what comes behind that.
  */
 MUST_USE enum status_code purge_slice(struct writer *w, struct purge *p, bool *ret_more);
 

@@ -53,6 +53,19 @@ enum status_code account_charge(struct writer *w, uint64_t account, int64_t size
     return status == STATUS_OK && check && db_changes(w->db) == 0 ? STATUS_OVER_QUOTA : status;
 }
 
+enum status_code account_expunged(struct writer *w, uint64_t account, int64_t size, int64_t rows)
+{
+    struct query *q = db_query(w->db, "UPDATE account SET used = max(used - $size, 0), "
+                                      "expunged = expunged + $size + $rows WHERE id = $id "
+                                      "RETURNING quota > 0 AND expunged > quota");
+    query_bind_int(q, "$size", size);
+    query_bind_int(q, "$rows", rows * LIMIT_EXPUNGED_ROW_SIZE);
+    query_bind_int(q, "$id", (int64_t)account);
+    if (query_next(q) && query_int(q, 0))
+        w->over = true;
+    return query_run(q);
+}
+
 /* ---- Slices ------------------------------------------------------------------------------------
  */
 
@@ -168,11 +181,13 @@ enum status_code entry_set_keywords(struct writer *w, uint64_t mailbox, uint32_t
     return query_run(q);
 }
 
-enum status_code entry_expunge(struct writer *w, uint64_t mailbox, uint32_t uid, int64_t clock_ms,
-                               uint64_t modseq)
+enum status_code entry_expunge(struct writer *w, uint64_t account, uint64_t mailbox, uint32_t uid,
+                               int64_t clock_ms, uint64_t modseq)
 {
-    struct query *q = db_query(w->db, "UPDATE entry SET expunged_ms = $clock_ms, modseq = $modseq "
+    struct query *q = db_query(w->db, "UPDATE entry SET expunged_ms = $clock_ms, modseq = $modseq, "
+                                      "expunged_account = $account "
                                       "WHERE mailbox = $mailbox AND uid = $uid");
+    query_bind_int(q, "$account", (int64_t)account);
     query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$modseq", (int64_t)modseq);
     query_bind_int(q, "$mailbox", (int64_t)mailbox);

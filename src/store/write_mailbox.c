@@ -157,16 +157,25 @@ static enum status_code has_children(struct writer *w, const struct mailbox_acce
     return query_end(q);
 }
 
+/* What goes with a mailbox: its messages, and as many rows as they, it and its keywords are. */
+struct removed {
+    struct buf name;
+    int64_t size;
+    int64_t rows;
+};
+
 static enum status_code set_removed(struct writer *w, uint64_t mailbox, int64_t clock_ms,
-                                    struct buf *ret_name, int64_t *ret_size)
+                                    struct removed *r)
 {
-    struct query *q = db_query(w->db, "UPDATE mailbox SET removed_ms = $clock_ms WHERE id = $id "
-                                      "RETURNING name, size");
+    struct query *q =
+        db_query(w->db, "UPDATE mailbox SET removed_ms = $clock_ms WHERE id = $id RETURNING name, "
+                        "size, messages + 1 + (SELECT count(*) FROM keyword WHERE mailbox = $id)");
     query_bind_int(q, "$clock_ms", clock_ms);
     query_bind_int(q, "$id", (int64_t)mailbox);
     if (query_next(q)) {
-        buf_append_str(ret_name, query_bytes(q, 0));
-        *ret_size = query_int(q, 1);
+        buf_append_str(&r->name, query_bytes(q, 0));
+        r->size = query_int(q, 1);
+        r->rows = query_int(q, 2);
     }
     return query_run(q);
 }
@@ -196,20 +205,19 @@ enum status_code mailbox_remove(struct writer *w, const struct mailbox_access *m
         return STATUS_INVALID;
     if (parent && !mailbox->selectable)
         return STATUS_BUSY;
-    struct buf name;
-    buf_init(&name, LIMIT_MAILBOX_NAME_SIZE);
-    int64_t size = 0;
-    status = set_removed(w, mailbox->mailbox, clock_ms, &name, &size);
+    struct removed removed = {0};
+    buf_init(&removed.name, LIMIT_MAILBOX_NAME_SIZE);
+    status = set_removed(w, mailbox->mailbox, clock_ms, &removed);
     struct mailbox_new left = {.account = mailbox->account, .parent = mailbox->parent};
-    left.name = buf_str(&name);
+    left.name = buf_str(&removed.name);
     uint64_t id = 0;
     if (status == STATUS_OK && parent)
         status = insert_mailbox(w, &left, at_ms, &id);
     if (status == STATUS_OK && parent)
         status = reparent(w, mailbox, id);
     if (status == STATUS_OK)
-        status = account_charge(w, mailbox->account, -size, false);
-    buf_release(&name);
+        status = account_expunged(w, mailbox->account, removed.size, removed.rows);
+    buf_release(&removed.name);
     return status;
 }
 
