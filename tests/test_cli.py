@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import json
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -51,6 +52,13 @@ def cli(request, tmp_path_factory):
         cli.demo = demo
         cli.running = request.param == "running"
         yield cli
+
+
+def is_user(name):
+    try:
+        return bool(pwd.getpwnam(name))
+    except KeyError:
+        return False
 
 
 def names(rows, key):
@@ -261,6 +269,32 @@ def test_config_check_looks_at_certificates_and_keys(tmp_path):
     assert f"{config}:3:{key_column}: certificate: {chain}: not a private key" in check(chain, chain)
     assert f"{config}:3:13: certificate: {key}: not a certificate" in check(key, key)
     assert f"{config}:3:13: certificate: {tmp_path}/none: No such file" in check(f"{tmp_path}/none", key)
+
+
+def test_config_check_looks_for_users_and_groups(tmp_path):
+    config = tmp_path / "postern.conf"
+    start = f"hostname mail.test\ndata {tmp_path}/data\n"
+
+    def check(*lines):
+        config.write_text(start + "\n".join(lines) + "\n")
+        done = subprocess.run([postern.PROGRAM, "config", "check", config], capture_output=True,
+                              text=True)
+        assert done.returncode == (FAILED if done.stderr else OK)
+        return done.stderr.splitlines()
+
+    all_there = [f"user {role} daemon" for role in serve.ROLES] + ["group daemon"]
+    assert check(*all_there) == []
+    assert check(*all_there[:-1], "group 65533") == []
+    assert check(*(f"user {role} -" for role in serve.ROLES)) == []
+    assert check(*all_there[1:-1], "user edge no-such-one", "group no-such-group") == [
+        f'{config}:7:11: user: there is no user "no-such-one"',
+        f'{config}:8:7: group: there is no group "no-such-group"']
+    if os.geteuid() == 0:
+        usual = check("user edge daemon", "group daemon")
+        missing = [name for name in ("courier", "keeper", "mailroom", "vault")
+                   if not is_user(f"postern-{name}")]
+        assert usual == [f'{config}:1:1: user: there is no user "postern-{name}", the usual one '
+                         "(postern setup makes it)" for name in missing]
 
 
 # ---- What changes have to do with mail ------------------------------------------------------

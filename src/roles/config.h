@@ -168,12 +168,18 @@ struct config_limits {
     uint64_t pop3_idle_ms;
 };
 
+/* Where something stands in the file; line 0: it does not, and has its default. */
+struct config_place {
+    int line, column;
+};
+
 struct config {
     struct str hostname;        /* A-labels */
     struct str data;            /* the directory */
     struct str control;         /* path of the control socket */
     struct str users[ROLE_END]; /* a name or a decimal uid; for a start as root */
     struct str group;
+    struct config_place user_places[ROLE_END], group_place; /* of their names */
     unsigned processes[ROLE_END];
     struct str login_domain;  /* A-labels; empty: none */
     char recipient_delimiter; /* NUL: none */

@@ -288,6 +288,11 @@ static enum ipc_role find_role(struct config_reader *r, const struct conf_direct
     return (enum ipc_role)0;
 }
 
+static struct config_place place_of(const struct conf_directive *given, size_t word)
+{
+    return (struct config_place){given->words[word].line, given->words[word].column};
+}
+
 static void set_user(struct config_reader *r, const struct config_directive *row,
                      const struct conf_directive *given)
 {
@@ -296,9 +301,11 @@ static void set_user(struct config_reader *r, const struct config_directive *row
                                        1u << ROLE_MAILROOM | 1u << ROLE_VAULT,
                                    "is none of edge, courier, keeper, mailroom, vault");
     (void)row;
-    if (role)
-        config_is_right(r, given, 2,
-                        config_value_user(config_argument(given, 2), &r->config->users[role]));
+    if (!role)
+        return;
+    config_is_right(r, given, 2,
+                    config_value_user(config_argument(given, 2), &r->config->users[role]));
+    r->config->user_places[role] = place_of(given, 2);
 }
 
 static void set_group(struct config_reader *r, const struct config_directive *row,
@@ -306,6 +313,7 @@ static void set_group(struct config_reader *r, const struct config_directive *ro
 {
     (void)row;
     config_is_right(r, given, 1, config_value_user(config_argument(given, 1), &r->config->group));
+    r->config->group_place = place_of(given, 1);
 }
 
 static void set_processes(struct config_reader *r, const struct config_directive *row,

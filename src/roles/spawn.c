@@ -82,6 +82,49 @@ static enum status_code find_identity(const struct config *config, enum ipc_role
     return status;
 }
 
+/* Where all roles stay who they are nobody asks for it. */
+static bool needs_group(const struct config *config)
+{
+    bool needed = false;
+    for (int role = 0; role < ROLE_END; role++)
+        needed = needed || !str_empty(config->users[role]);
+    return needed && !str_empty(config->group);
+}
+
+static void tell_place(struct conf_errors *errors, const char *directive, struct config_place place,
+                       const struct diag *diag)
+{
+    if (place.line != 0)
+        conf_error_add(errors, place.line, place.column, "%s: %s", directive, diag->words);
+    else
+        conf_error_add(errors, 1, 1, "%s: %s, the usual one (postern setup makes it)", directive,
+                       diag->words);
+}
+
+enum status_code spawn_check_users(const struct config *config, struct conf_errors *errors)
+{
+    enum status_code status = STATUS_OK;
+    bool root = geteuid() == 0;
+    struct identity id;
+    gid_t gid;
+    for (int role = 0; role < ROLE_END; role++) {
+        struct diag diag = {0};
+        bool counts = root || config->user_places[role].line != 0;
+        if (!counts || str_empty(config->users[role]) ||
+            find_user(config->users[role], &id, &diag) == STATUS_OK)
+            continue;
+        tell_place(errors, "user", config->user_places[role], &diag);
+        status = STATUS_INVALID;
+    }
+    struct diag diag = {0};
+    bool counts = needs_group(config) && (root || config->group_place.line != 0);
+    if (counts && find_group(config->group, &gid, &diag) != STATUS_OK) {
+        tell_place(errors, "group", config->group_place, &diag);
+        status = STATUS_INVALID;
+    }
+    return status;
+}
+
 /* ---- Folders ------------------------------------------------------------------------------- */
 
 static enum status_code make_folder(const char *path, mode_t mode, const struct identity *id,

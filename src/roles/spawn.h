@@ -15,6 +15,13 @@
  */
 
 /*
+ * Adds an error for each user and group that the system does not have, and is then STATUS_INVALID:
+ * of those that the file names and, where we are root and so need them, of the usual ones.
+ */
+enum status_code spawn_check_users(const struct config *config,
+                                   struct conf_errors *errors) MUST_USE;
+
+/*
  * Makes what must be there before: the data folder and in it store/ (the vault's, readable for the
  * group) and keeper/ (the keeper's alone). Safe to repeat.
  */

@@ -13,6 +13,7 @@
 #include "io/files.h"
 #include "io/tls.h"
 #include "roles/key_check.h"
+#include "roles/spawn.h"
 
 enum { PEM_SIZE_MAX = 256 * 1024 };
 
@@ -206,10 +207,11 @@ static enum status_code load(struct warden_settings *s, const char *path, struct
     status = config_parse(s->text, &s->arena, &s->config, &errors);
     if (status != STATUS_OK && status != STATUS_INVALID)
         return status;
-    enum status_code parts[] = {status, load_certificates(s, &errors), STATUS_OK, STATUS_OK};
+    enum status_code parts[] = {status, load_certificates(s, &errors),
+                                spawn_check_users(&s->config, &errors), STATUS_OK, STATUS_OK};
     conf_errors_print(&errors, s->file_name, words);
-    parts[2] = check_secrets(s, words);
-    parts[3] = check_anchors(s, words);
+    parts[3] = check_secrets(s, words);
+    parts[4] = check_anchors(s, words);
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++)
         if (parts[i] != STATUS_OK)
             return parts[i];
