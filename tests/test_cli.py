@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import hashlib
 import json
 import os
 import pwd
@@ -468,10 +469,11 @@ def test_setup_twice(tmp_path):
                                              "postern.service"}
     assert os.readlink(root / "usr/sbin/sendmail") == os.path.realpath(postern.PROGRAM)
     assert os.stat(root / "etc/postern/key.pem").st_mode & 0o077 == 0
-    # All is right but for where the certificate is seen from here.
+    # All is right but for where the certificate is seen from here, and the users.
     there = tmp_path / "postern.conf"
     text = (root / "etc/postern/postern.conf").read_text()
-    there.write_text(text.replace("/etc/postern/", f"{root}/etc/postern/"))
+    users = "".join(f"user {role} -\n" for role in serve.ROLES)
+    there.write_text(text.replace("/etc/postern/", f"{root}/etc/postern/") + users)
     assert subprocess.run([postern.PROGRAM, "config", "check", there]).returncode == OK
     second = setup("ann@example.org", "--root", root, "--generate")
     assert second.returncode == OK and "made" not in second.stdout.split("DNS")[0]
@@ -516,6 +518,75 @@ def test_nothing_is_done_as_root_with_what_others_can_change(tmp_path):
                           timeout=60)
     assert done.returncode == FAILED and f"{folder}: others" in done.stderr
     assert [path.name for path in folder.iterdir()] == ["postern"]
+
+
+UNIT = "etc/systemd/system/postern.service"
+
+
+def marked(text):
+    """As setup writes it."""
+    return text + f"# sha256 of what is above: {hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def test_setup_replaces_an_older_unit_unless_it_was_edited(tmp_path):
+    def run():
+        done = setup("ann@example.org", "--root", tmp_path, "--generate")
+        assert done.returncode == OK, done.stderr
+        return done.stdout
+
+    unit, beside = tmp_path / UNIT, tmp_path / f"{UNIT}.new"
+    assert f"made     {unit}\n" in run()
+    ours = unit.read_text()
+    assert marked(ours[:ours.rindex("# sha256")]) == ours
+    unit.write_text(marked("[Service]\nExecStart=/old serve\n\n"))
+    assert f"renewed  {unit}\n         systemctl daemon-reload" in run() and unit.read_text() == ours
+    assert f"kept     {unit}\n" in run() and not beside.exists()
+    # An edit of what this version writes: there is nothing newer.
+    unit.write_text(ours.replace("RestartSec=2s", "RestartSec=9s"))
+    assert f"kept     {unit}\n" in run() and not beside.exists()
+    edited = marked("[Service]\nExecStart=/old serve\n").replace("/old", "/mine")
+    unit.write_text(edited)
+    assert f"kept     {unit}\nmade     {beside}\n" in run()
+    assert f"kept     {unit}\nkept     {beside}\n" in run()
+    assert unit.read_text() == edited and beside.read_text() == ours
+    beside.unlink()
+    unit.unlink()
+    unit.symlink_to("/dev/null")  # masked
+    assert f"kept     {unit}\n" in run() and unit.is_symlink() and not beside.exists()
+
+
+def test_setup_does_not_leave_its_root_by_a_link(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in root, outside:
+        folder.mkdir()
+    (root / "etc").symlink_to(outside)
+    done = setup("ann@example.org", "--root", root, "--generate")
+    assert done.returncode == NOT_FOUND and f"{root}/etc: No such file" in done.stderr
+    (root / "etc").unlink()
+    # What leads to /outside leads to root/outside.
+    (root / "outside").mkdir()
+    for name, to in ("usr", "/outside"), ("etc", "../../../outside"):
+        (root / name).symlink_to(to)
+    (root / "var/lib").mkdir(parents=True)
+    (root / "var/lib/postern").symlink_to("/outside/data")
+    (root / "outside/data").mkdir()
+    (root / "outside/postern").mkdir()
+    (root / "outside/postern/key.pem").symlink_to(outside / "key.pem")
+    (root / "outside/postern/postern.conf").symlink_to(outside / "postern.conf")
+    done = setup("ann@example.org", "--root", root, "--generate")
+    assert done.returncode == OK, done.stderr
+    assert (root / "outside/data/store/postern.db").exists()
+    assert (root / "outside/sbin/sendmail").is_symlink()
+    assert (root / "outside" / UNIT.removeprefix("etc/")).exists()
+    assert list(outside.iterdir()) == []
+
+
+def test_setup_asks_again_for_a_password_that_did_not_come(tmp_path):
+    first = setup("ann@example.org", "--root", tmp_path)  # which has nothing to read
+    assert first.returncode == FAILED and "(--generate makes one)" in first.stderr
+    assert "run this again" in first.stderr
+    again = setup("ann@example.org", "--root", tmp_path, "--generate")
+    assert again.returncode == OK and "the password of ann@example.org: " in again.stdout
 
 
 def test_setup_refuses(tmp_path):

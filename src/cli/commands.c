@@ -10,7 +10,9 @@ const struct cli_command cli_commands[] = {
     {"setup", "ADDRESS", 1, 1, "make this machine the mail server of ADDRESS's domain",
      "Writes a commented configuration, makes the users, the data directory, a first certificate\n"
      "and the systemd unit, adds the domain and the account, and tells which DNS records are\n"
-     "needed. What is there already stays as it is, so it can be run again.",
+     "needed. What is there already stays, but for a systemd unit of an earlier version that "
+     "nobody\n"
+     "edited. It can be run again.",
      setup_options, run_setup},
 
     {"serve", "", 0, 0, "run the server", NULL, NULL, run_control_serve},

@@ -1,7 +1,8 @@
 #include <errno.h>
+#include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +13,9 @@
 #include "cli/names.h"
 #include "cli/password_input.h"
 #include "cli/setup_files.h"
+#include "cli/setup_root.h"
 #include "cli/setup_text.h"
+#include "cli/setup_unit.h"
 #include "io/files.h"
 
 enum { PATH_SIZE = 4096, FILE_SIZE_MAX = 256 * 1024 };
@@ -36,15 +39,11 @@ const struct cli_option setup_options[] = {
 struct setup {
     struct cli *cli;
     const char *root; /* "" for the machine itself */
+    struct setup_root at;
     struct cli_address address;
     struct str hostname;
     char program[PATH_SIZE];
 };
-
-static void place(const struct setup *s, const char *path, char *ret_path)
-{
-    snprintf(ret_path, PATH_SIZE, "%s%s", s->root, path);
-}
 
 static void said(const struct setup *s, const char *did, const char *path)
 {
@@ -54,136 +53,197 @@ static void said(const struct setup *s, const char *did, const char *path)
 /* ---- Files
  * --------------------------------------------------------------------------------------------- */
 
-/* The folder of path, and those above it. */
-static enum status_code make_parents(const char *path, struct diag *diag)
+static enum cli_exit open_place(struct setup *s, const char *path, struct setup_place *ret_place)
 {
-    char folder[PATH_SIZE];
-    snprintf(folder, sizeof(folder), "%s", path);
-    for (char *slash = strchr(folder + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        bool made = mkdir(folder, 0755) == 0;
-        /* Whatever the umask is: sendmail reads the configuration for everybody. */
-        if (made ? chmod(folder, 0755) != 0 : errno != EEXIST) {
-            diag_set(diag, "%s: %s", folder, strerror(errno));
-            return status_from_errno(errno);
-        }
-        *slash = '/';
-    }
-    return STATUS_OK;
+    struct diag diag = {0};
+    enum status_code status = setup_place_open(&s->at, path, ret_place, &diag);
+    return status == STATUS_OK ? CLI_OK : cli_fail_status(s->cli, status, &diag);
 }
 
-static enum cli_exit put_file(struct setup *s, const char *where, const char *template,
-                              const struct setup_word *words)
+static enum cli_exit write_place(struct setup *s, const struct setup_place *place,
+                                 const struct buf *text, const char *did)
 {
-    char path[PATH_SIZE];
     struct diag diag = {0};
-    struct buf text;
-    place(s, where, path);
-    if (access(path, F_OK) == 0) {
-        said(s, "kept", path);
-        return CLI_OK;
-    }
-    buf_init(&text, FILE_SIZE_MAX);
-    setup_fill(&text, str_from_c(template), words);
-    enum status_code status = text.failed ? STATUS_NO_MEMORY : make_parents(path, &diag);
-    if (status == STATUS_OK)
-        status = files_write(path, buf_str(&text), 0644, &diag);
-    buf_release(&text);
+    enum status_code status =
+        text->failed ? STATUS_NO_MEMORY : setup_place_write(place, buf_str(text), 0644, &diag);
     if (status != STATUS_OK)
         return cli_fail_status(s->cli, status, &diag);
-    said(s, "made", path);
+    said(s, did, place->shown);
     return CLI_OK;
+}
+
+static enum cli_exit put_file(struct setup *s, const char *path, const char *template,
+                              const struct setup_word *words)
+{
+    struct setup_place place;
+    struct buf text;
+    enum cli_exit code = open_place(s, path, &place);
+    if (code != CLI_OK)
+        return code;
+    if (setup_place_exists(&place)) {
+        said(s, "kept", place.shown);
+    } else {
+        buf_init(&text, FILE_SIZE_MAX);
+        setup_fill(&text, str_from_c(template), words);
+        code = write_place(s, &place, &text, "made");
+        buf_release(&text);
+    }
+    setup_place_close(&place);
+    return code;
+}
+
+static enum status_code make_certificate(const struct setup *s, const struct setup_place *chain,
+                                         const struct setup_place *key, struct diag *diag)
+{
+    char name[LIMIT_DOMAIN_SIZE + 1];
+    if (!str_to_c(s->hostname, name, sizeof(name)))
+        return STATUS_INVALID;
+    enum status_code status = certificate_make(name, false, chain->path, key->path, NULL);
+    if (status != STATUS_OK)
+        diag_set(diag, "%s: %s", chain->shown, status_name(status));
+    return status;
 }
 
 static enum cli_exit put_certificate(struct setup *s)
 {
-    char chain[PATH_SIZE], key[PATH_SIZE], name[LIMIT_DOMAIN_SIZE + 1];
+    struct setup_place chain, key;
     struct diag diag = {0};
-    place(s, CHAIN_FILE, chain);
-    place(s, KEY_FILE, key);
-    if (access(chain, F_OK) == 0 && access(key, F_OK) == 0) {
-        said(s, "kept", chain);
-        return CLI_OK;
+    enum cli_exit code = open_place(s, CHAIN_FILE, &chain);
+    if (code != CLI_OK)
+        return code;
+    code = open_place(s, KEY_FILE, &key);
+    if (code == CLI_OK) {
+        bool kept = setup_place_exists(&chain) && setup_place_exists(&key);
+        enum status_code status = kept ? STATUS_OK : make_certificate(s, &chain, &key, &diag);
+        if (status == STATUS_OK)
+            said(s, kept ? "kept" : "made", chain.shown);
+        else
+            code = cli_fail_status(s->cli, status, &diag);
+        setup_place_close(&key);
     }
-    enum status_code status = make_parents(chain, &diag);
-    if (status == STATUS_OK && !str_to_c(s->hostname, name, sizeof(name)))
-        status = STATUS_INVALID;
-    if (status == STATUS_OK)
-        status = certificate_make(name, false, chain, key, &diag);
-    if (status != STATUS_OK)
-        return cli_fail_status(s->cli, status, &diag);
-    said(s, "made", chain);
-    return CLI_OK;
-}
-
-struct setup_paths {
-    char data[PATH_SIZE], chain[PATH_SIZE], key[PATH_SIZE], socket[PATH_SIZE];
-};
-
-/* In a folder of --root the data lies there too, and belongs to whoever runs setup. */
-static void config_words(const struct setup *s, bool installed, struct setup_paths *paths,
-                         struct setup_word words[8])
-{
-    const char *root = installed ? "" : s->root;
-    struct setup_word filled[] = {
-        {"@HOSTNAME@", s->hostname},
-        {"@DOMAIN@", s->address.domain},
-        {"@DATA@", {0}},
-        {"@CHAIN@", {0}},
-        {"@KEY@", {0}},
-        {"@EXTRA@", STR("")},
-        {"@SENDMAIL@", {0}},
-        {NULL, {0}},
-    };
-    snprintf(paths->data, PATH_SIZE, "%s%s", root, DATA_FOLDER);
-    snprintf(paths->chain, PATH_SIZE, "%s%s", root, CHAIN_FILE);
-    snprintf(paths->key, PATH_SIZE, "%s%s", root, KEY_FILE);
-    snprintf(paths->socket, PATH_SIZE, "%s%s", root, SOCKET_FILE);
-    filled[2].with = str_from_c(paths->data);
-    filled[3].with = str_from_c(paths->chain);
-    filled[4].with = str_from_c(paths->key);
-    filled[6].with = str_from_c(paths->socket);
-    if (!installed)
-        filled[5].with =
-            STR("user edge -\nuser courier -\nuser keeper -\nuser mailroom -\nuser vault -\n");
-    memcpy(words, filled, sizeof(filled));
+    setup_place_close(&chain);
+    return code;
 }
 
 /* Another mailer's stays: then programs go on to mail through that one. */
 static enum cli_exit put_sendmail(struct setup *s)
 {
-    char path[PATH_SIZE];
-    struct stat there;
+    struct setup_place place;
     struct diag diag = {0};
-    place(s, SENDMAIL_FILE, path);
-    if (lstat(path, &there) == 0) {
-        said(s, "kept", path);
-        return CLI_OK;
+    enum cli_exit code = open_place(s, SENDMAIL_FILE, &place);
+    if (code != CLI_OK)
+        return code;
+    bool kept = setup_place_exists(&place);
+    enum status_code status = kept ? STATUS_OK : setup_place_link(&place, s->program, &diag);
+    if (status == STATUS_OK)
+        said(s, kept ? "kept" : "made", place.shown);
+    else
+        code = cli_fail_status(s->cli, status, &diag);
+    setup_place_close(&place);
+    return code;
+}
+
+/* ---- The unit
+ * ------------------------------------------------------------------------------------------ */
+
+static enum status_code judge_unit(const struct setup_place *place, const struct buf *made,
+                                   enum setup_unit *ret_kind)
+{
+    struct buf there;
+    buf_init(&there, FILE_SIZE_MAX);
+    enum status_code status = setup_place_read(place, &there, NULL);
+    *ret_kind = setup_unit_judge(buf_str(&there), buf_str(made));
+    buf_release(&there);
+    return status;
+}
+
+/* Beside the one that somebody edited, which says more about this machine than we know. */
+static enum cli_exit put_new_unit(struct setup *s, const struct buf *made)
+{
+    struct setup_place place;
+    enum setup_unit kind;
+    enum cli_exit code = open_place(s, UNIT_FILE ".new", &place);
+    if (code != CLI_OK)
+        return code;
+    if (judge_unit(&place, made, &kind) == STATUS_OK && kind == SETUP_UNIT_SAME)
+        said(s, "kept", place.shown);
+    else
+        code = write_place(s, &place, made, "made");
+    setup_place_close(&place);
+    if (code == CLI_OK)
+        fputs("         is this version's unit; yours was edited, so it stays. Settings of your "
+              "own last\n         where systemctl edit postern puts them: then the new unit can "
+              "take its place.\n",
+              s->cli->out);
+    return code;
+}
+
+static enum cli_exit renew_unit(struct setup *s, const struct setup_place *place,
+                                const struct buf *made)
+{
+    enum setup_unit kind;
+    enum status_code status = judge_unit(place, made, &kind);
+    if (status == STATUS_OK && kind == SETUP_UNIT_OURS) {
+        enum cli_exit code = write_place(s, place, made, "renewed");
+        if (code == CLI_OK)
+            fputs("         systemctl daemon-reload && systemctl restart postern puts it to use\n",
+                  s->cli->out);
+        return code;
     }
-    enum status_code status = make_parents(path, &diag);
-    if (status == STATUS_OK && symlink(s->program, path) != 0) {
-        status = status_from_errno(errno);
-        diag_set(&diag, "%s: %s", path, strerror(errno));
-    }
-    if (status != STATUS_OK)
-        return cli_fail_status(s->cli, status, &diag);
-    said(s, "made", path);
-    return CLI_OK;
+    said(s, "kept", place->shown);
+    /* What is no file masks the unit, or stands for one elsewhere. */
+    return status == STATUS_OK && kind == SETUP_UNIT_STRANGE ? put_new_unit(s, made) : CLI_OK;
+}
+
+static enum cli_exit put_unit(struct setup *s)
+{
+    struct setup_place place;
+    struct buf made;
+    enum cli_exit code = open_place(s, UNIT_FILE, &place);
+    if (code != CLI_OK)
+        return code;
+    buf_init(&made, FILE_SIZE_MAX);
+    setup_unit_make(&made, str_from_c(setup_service), str_from_c(s->program));
+    code = setup_place_exists(&place) && !made.failed ? renew_unit(s, &place, &made)
+                                                      : write_place(s, &place, &made, "made");
+    buf_release(&made);
+    setup_place_close(&place);
+    return code;
+}
+
+/* ---- The configuration
+ * --------------------------------------------------------------------------------- */
+
+/* `data`: the folder of it. Without an installed server all roles stay who we are. */
+static void config_words(const struct setup *s, const char *data, bool installed,
+                         struct setup_word words[8])
+{
+    const struct setup_word filled[] = {
+        {"@HOSTNAME@", s->hostname},
+        {"@DOMAIN@", s->address.domain},
+        {"@DATA@", str_from_c(data)},
+        {"@CHAIN@", STR(CHAIN_FILE)},
+        {"@KEY@", STR(KEY_FILE)},
+        {"@EXTRA@", installed ? STR("")
+                              : STR("user edge -\nuser courier -\nuser keeper -\n"
+                                    "user mailroom -\nuser vault -\n")},
+        {"@SENDMAIL@", STR(SOCKET_FILE)},
+        {NULL, {0}},
+    };
+    memcpy(words, filled, sizeof(filled));
 }
 
 static enum cli_exit put_files(struct setup *s)
 {
-    struct setup_paths paths;
     struct setup_word words[8];
-    const struct setup_word unit_words[] = {{"@PROGRAM@", str_from_c(s->program)}, {NULL, {0}}};
-    config_words(s, true, &paths, words);
+    config_words(s, DATA_FOLDER, true, words);
     enum cli_exit code = put_file(s, CLI_CONFIG_FILE, setup_config, words);
     if (code == CLI_OK)
         code = put_certificate(s);
     if (code == CLI_OK)
-        code = put_file(s, USERS_FILE, setup_sysusers, unit_words);
+        code = put_file(s, USERS_FILE, setup_sysusers, words);
     if (code == CLI_OK)
-        code = put_file(s, UNIT_FILE, setup_service, unit_words);
+        code = put_unit(s);
     if (code == CLI_OK)
         code = put_sendmail(s);
     return code;
@@ -204,15 +264,25 @@ static bool run_program(char *const argv[])
            WEXITSTATUS(status) == 0;
 }
 
+static const char *const users[] = {"postern-edge", "postern-courier", "postern-keeper",
+                                    "postern-mailroom", "postern-vault"};
+enum { USERS = sizeof(users) / sizeof(users[0]) };
+
+static bool has_users(void)
+{
+    bool all = getgrnam("postern") != NULL;
+    for (size_t i = 0; i < USERS; i++)
+        all = all && getpwnam(users[i]);
+    return all;
+}
+
 static bool add_users_by_hand(void)
 {
-    static const char *const users[] = {"postern-edge", "postern-courier", "postern-keeper",
-                                        "postern-mailroom", "postern-vault"};
     char groupadd[] = "/usr/sbin/groupadd", force[] = "--force", system[] = "--system",
          group[] = "postern";
     char *const group_argv[] = {groupadd, force, system, group, NULL};
     bool ok = run_program(group_argv);
-    for (size_t i = 0; ok && i < sizeof(users) / sizeof(users[0]); i++) {
+    for (size_t i = 0; ok && i < USERS; i++) {
         char useradd[] = "/usr/sbin/useradd", gid[] = "--gid", home[] = "--home-dir",
              no[] = "/nonexistent", shell[] = "--shell", nologin[] = "/usr/sbin/nologin", name[32];
         char *const argv[] = {useradd, system, gid, group, home, no, shell, nologin, name, NULL};
@@ -228,7 +298,7 @@ static enum cli_exit put_users(struct setup *s)
     char *const argv[] = {sysusers, file, NULL};
     if (s->root[0] != '\0')
         return CLI_OK;
-    if (getpwnam("postern-vault") && getpwnam("postern-edge")) {
+    if (has_users()) {
         said(s, "kept", "the users postern-…");
         return CLI_OK;
     }
@@ -241,21 +311,35 @@ static enum cli_exit put_users(struct setup *s)
 /* ---- Domain and account
  * ---------------------------------------------------------------------------------------- */
 
+/* Where the data below --root really is; nobody else may be able to put something else there. */
+static enum cli_exit find_data(struct setup *s, char ret_path[PATH_MAX])
+{
+    struct setup_place inside;
+    struct diag diag = {0};
+    enum cli_exit code = open_place(s, DATA_FOLDER "/store", &inside);
+    if (code != CLI_OK)
+        return code;
+    enum status_code status = setup_place_folder(&inside, ret_path, &diag);
+    setup_place_close(&inside);
+    if (status == STATUS_OK)
+        status = files_check_owners(ret_path, &diag);
+    return status == STATUS_OK ? CLI_OK : cli_fail_status(s->cli, status, &diag);
+}
+
 /* The configuration that the commands go by: the installed one, or one for below --root. */
 static enum cli_exit use_config(struct setup *s, struct config *ret_config)
 {
-    char path[PATH_SIZE];
-    struct setup_paths paths;
+    char data[PATH_MAX];
     struct setup_word words[8];
     struct conf_errors errors;
     struct buf text;
-    place(s, CLI_CONFIG_FILE, path);
-    if (!arena_dup(&s->cli->arena, str_from_c(path), &words[0].with))
-        return cli_fail_status(s->cli, STATUS_NO_MEMORY, NULL);
-    s->cli->config_file = words[0].with.ptr;
+    s->cli->config_file = CLI_CONFIG_FILE;
     if (s->root[0] == '\0')
         return cli_config(s->cli, ret_config);
-    config_words(s, false, &paths, words);
+    enum cli_exit code = find_data(s, data);
+    if (code != CLI_OK)
+        return code;
+    config_words(s, data, false, words);
     buf_init(&text, FILE_SIZE_MAX);
     setup_fill(&text, str_from_c(setup_config), words);
     bool ok = !text.failed && arena_dup(&s->cli->arena, buf_str(&text), &s->cli->config_text);
@@ -263,9 +347,7 @@ static enum cli_exit use_config(struct setup *s, struct config *ret_config)
     conf_errors_init(&errors, &s->cli->arena);
     if (!ok || config_parse(s->cli->config_text, &s->cli->arena, ret_config, &errors) != STATUS_OK)
         return cli_fail(s->cli, CLI_FAILED, "the path of --root cannot be used");
-    return make_parents(paths.data, NULL) == STATUS_OK
-               ? CLI_OK
-               : cli_fail(s->cli, CLI_FAILED, "%s: %s", paths.data, strerror(errno));
+    return CLI_OK;
 }
 
 static enum cli_exit put_domain(struct setup *s, struct cli_server *server, struct db *db)
@@ -315,6 +397,9 @@ static enum cli_exit put_password(struct setup *s, struct cli_server *server, ui
     if (code == CLI_OK)
         code =
             directory_set_password(server, account, s->address.whole, STR(""), buf_str(&password));
+    if (code != CLI_OK)
+        cli_fail(s->cli, code, "the account %.*s is there, without a password: run this again",
+                 STR_ARG(s->address.whole));
     if (code == CLI_OK && generated)
         fprintf(s->cli->out, "%-8s the password of %.*s: %.*s\n", "made", STR_ARG(s->address.whole),
                 STR_ARG(buf_str(&password)));
@@ -423,14 +508,20 @@ static enum cli_exit read_arguments(struct setup *s)
 enum cli_exit run_setup(struct cli *cli)
 {
     struct setup s = {.cli = cli};
+    struct diag diag = {0};
     enum cli_exit code = read_arguments(&s);
-    if (code == CLI_OK)
-        code = put_files(&s);
+    if (code != CLI_OK)
+        return code;
+    enum status_code status = setup_root_open(s.root, &s.at, &diag);
+    if (status != STATUS_OK)
+        return cli_fail_status(cli, status, &diag);
+    code = put_files(&s);
     if (code == CLI_OK)
         code = put_users(&s);
     if (code == CLI_OK)
         code = put_directory(&s);
     if (code == CLI_OK)
         setup_explain(cli->out, s.address.domain, s.hostname);
+    setup_root_close(&s.at);
     return code;
 }
