@@ -80,6 +80,21 @@ static void take_quoted(struct address_list *list, struct phrase *p)
     list->rest = str_skip(list->rest, i + 1);
 }
 
+/*
+ * domain-literal = "[" *([FWS] dtext) [FWS] "]", which may hold what ends things elsewhere
+ * (RFC 5322 §3.4.1). No literal that means something is longer than LITERAL_MAX.
+ */
+static bool take_literal(struct address_list *list, const struct phrase *p)
+{
+    enum { LITERAL_MAX = 256 };
+    ptrdiff_t end = str_find_byte(str_sub(list->rest, 0, LITERAL_MAX), ']');
+    if (p->at == SIZE_MAX || p->at + 1 != list->words.len || end < 0)
+        return false;
+    buf_append_str(&list->words, str_sub(list->rest, 0, (size_t)end + 1));
+    list->rest = str_skip(list->rest, (size_t)end + 1);
+    return true;
+}
+
 static struct phrase begin_phrase(struct address_list *list)
 {
     return (struct phrase){.start = list->words.len, .at = SIZE_MAX};
@@ -99,6 +114,8 @@ static char take_phrase(struct address_list *list, struct phrase *p, const char 
             p->space = true;
             continue;
         }
+        if (c == '[' && take_literal(list, p))
+            continue;
         list->rest = str_skip(list->rest, 1);
         if (is_space(c)) {
             p->space = true;
