@@ -195,8 +195,8 @@ static bool look(struct message_search *s, const struct transcript_event *event)
 {
     if (event->begins)
         matcher_gap(&s->matcher);
-    if (event->is_header && event->part == 0 && s->scope == SEARCH_BODY)
-        return s->matcher.found;
+    if (event->is_header && s->scope == SEARCH_BODY)
+        return s->matcher.found; /* RFC 9051 §6.4.4: BODY does not match any header fields */
     return matcher_add(&s->matcher, event->text);
 }
 

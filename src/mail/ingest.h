@@ -60,7 +60,7 @@ void ingest_reset(struct ingest *in);
 
 enum search_scope {
     SEARCH_TEXT, /* header and body */
-    SEARCH_BODY, /* not the message's own header (the headers of its parts count as body) */
+    SEARCH_BODY, /* no header, not those of parts either */
 };
 
 struct search_needle;

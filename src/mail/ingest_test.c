@@ -178,7 +178,9 @@ static void the_body_is_not_the_header(void **state)
     (void)state;
     struct str all = str_from_c(message);
     assert_true(finds(all, "innermost", SEARCH_BODY, 1));
-    assert_true(finds(all, "subject: inside", SEARCH_BODY, 1));
+    assert_false(finds(all, "subject: inside", SEARCH_BODY, 1));
+    assert_false(finds(all, "picture.png", SEARCH_BODY, 1));
+    assert_true(finds(all, "subject: inside", SEARCH_TEXT, 1));
     assert_false(finds(all, "there", SEARCH_BODY, 1));
     assert_true(finds(all, "there", SEARCH_TEXT, 1));
 }
