@@ -187,7 +187,14 @@ static void read_encoding(struct mime_parser *p, struct structure_part *part)
         part->encoding = encoding;
 }
 
-enum field_kind { FIELD_STR, FIELD_ENVELOPE, FIELD_TYPE, FIELD_DISPOSITION, FIELD_ENCODING };
+enum field_kind {
+    FIELD_STR,
+    FIELD_ENVELOPE,
+    FIELD_RECIPIENTS, /* of the envelope too: all fields of the name count, as one */
+    FIELD_TYPE,
+    FIELD_DISPOSITION,
+    FIELD_ENCODING
+};
 
 struct field_rule {
     struct str name;
@@ -195,9 +202,10 @@ struct field_rule {
     size_t offset; /* of the str in the part, or in the envelope */
 };
 
-/* Of a field that comes twice, the first counts. */
-#define PART(name)     FIELD_STR, offsetof(struct structure_part, name)
-#define ENVELOPE(name) FIELD_ENVELOPE, offsetof(struct structure_envelope, name)
+/* Of a field that comes twice, the first counts, but for recipients. */
+#define PART(name)       FIELD_STR, offsetof(struct structure_part, name)
+#define ENVELOPE(name)   FIELD_ENVELOPE, offsetof(struct structure_envelope, name)
+#define RECIPIENTS(name) FIELD_RECIPIENTS, offsetof(struct structure_envelope, name)
 #define RULE(name, ...)                                                                            \
     {                                                                                              \
         {name, sizeof(name) - 1}, __VA_ARGS__                                                      \
@@ -208,9 +216,9 @@ static const struct field_rule field_rules[] = {
     RULE("From", ENVELOPE(from)),
     RULE("Sender", ENVELOPE(sender)),
     RULE("Reply-To", ENVELOPE(reply_to)),
-    RULE("To", ENVELOPE(to)),
-    RULE("Cc", ENVELOPE(cc)),
-    RULE("Bcc", ENVELOPE(bcc)),
+    RULE("To", RECIPIENTS(to)),
+    RULE("Cc", RECIPIENTS(cc)),
+    RULE("Bcc", RECIPIENTS(bcc)),
     RULE("In-Reply-To", ENVELOPE(in_reply_to)),
     RULE("Message-ID", ENVELOPE(message_id)),
     RULE("Content-Type", FIELD_TYPE, 0),
@@ -247,16 +255,37 @@ static void read_structured(struct mime_parser *p, struct structure_part *part,
         read_encoding(p, part);
 }
 
-static void read_field(struct mime_parser *p, struct structure_part *part,
-                       const struct field_rule *rule, struct str value)
+/* RFC 5322 §4.5.3: several fields of recipients are one, their lists joined by commas. */
+static struct str keep_recipients(struct mime_parser *p, struct str value,
+                                  struct header_cursor behind, struct str name)
 {
-    char *base = (char *)part;
-    if (rule->kind == FIELD_ENVELOPE)
-        base = (char *)part->envelope;
-    if (rule->kind != FIELD_STR && rule->kind != FIELD_ENVELOPE)
+    struct header_field field;
+    buf_clear(&p->scratch);
+    p->failed |= !header_unfold(&p->scratch, str_sub(value, 0, VALUE_SIZE_MAX));
+    while (header_next(&behind, &field) && p->scratch.len + 2 < VALUE_SIZE_MAX) {
+        if (!str_eq_nocase(field.name, name))
+            continue;
+        buf_append_str(&p->scratch, STR(", "));
+        p->failed |=
+            !header_unfold(&p->scratch, str_sub(field.value, 0, VALUE_SIZE_MAX - p->scratch.len));
+    }
+    return keep(p, buf_str(&p->scratch));
+}
+
+/* `behind`: what comes after the field. */
+static void read_field(struct mime_parser *p, struct structure_part *part,
+                       const struct field_rule *rule, struct str value, struct header_cursor behind)
+{
+    if (rule->kind >= FIELD_TYPE) {
         read_structured(p, part, rule->kind, value);
-    else if (base)
-        *(struct str *)(void *)(base + rule->offset) = keep_unfolded(p, value);
+        return;
+    }
+    char *base = rule->kind == FIELD_STR ? (char *)part : (char *)part->envelope;
+    if (!base)
+        return;
+    struct str *kept = (void *)(base + rule->offset);
+    *kept = rule->kind == FIELD_RECIPIENTS ? keep_recipients(p, value, behind, rule->name)
+                                           : keep_unfolded(p, value);
 }
 
 static void read_header(struct mime_parser *p, struct structure_part *part)
@@ -269,7 +298,7 @@ static void read_header(struct mime_parser *p, struct structure_part *part)
         if (rule < 0 || seen[rule])
             continue;
         seen[rule] = true;
-        read_field(p, part, &field_rules[rule], field.value);
+        read_field(p, part, &field_rules[rule], field.value, cursor);
     }
 }
 
@@ -324,9 +353,10 @@ static void open_body(struct mime_parser *p, struct structure_part *part)
     p->state = MIME_STATE_LEAF;
     if (!multipart && !message)
         return;
-    if (!may_nest(p) || (message && !is_identity(part->encoding)))
-        set_type(part, STR("application"), STR("octet-stream"));
-    else if (multipart)
+    if (!may_nest(p) || (message && !is_identity(part->encoding))) {
+        part->type = STR("application"); /* with its parameters: one may be its name */
+        part->subtype = STR("octet-stream");
+    } else if (multipart)
         open_multipart(p, part);
     else
         part->is_message = true;

@@ -44,6 +44,8 @@ static void put_part(struct buf *out, const struct structure *s, uint32_t part)
     if (p->envelope) {
         put_named(out, "subject", p->envelope->subject);
         put_named(out, "from", p->envelope->from);
+        put_named(out, "to", p->envelope->to);
+        put_named(out, "cc", p->envelope->cc);
     }
     buf_append_byte(out, '\n');
 }
@@ -271,9 +273,9 @@ static void lines_may_end_with_lf(void **state)
 static void encoded_messages_stay_shut(void **state)
 {
     (void)state;
-    expect_structure(STR("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-                         "U3ViamVjdDogeA0KDQo=\r\n"),
-                     "application/octet-stream base64 0+67+22 l1\n");
+    expect_structure(STR("Content-Type: message/rfc822; name=a\r\n"
+                         "Content-Transfer-Encoding: base64\r\n\r\nU3ViamVjdDogeA0KDQo=\r\n"),
+                     "application/octet-stream base64 0+75+22 l1 name=a\n");
 }
 
 static void the_first_of_two_fields_counts(void **state)
@@ -282,6 +284,13 @@ static void the_first_of_two_fields_counts(void **state)
     expect_structure(STR("Subject: a\r\nSubject: b\r\nContent-Type: text/a\r\n"
                          "Content-Type: text/b\r\n\r\n"),
                      "text/a 7bit 0+70+0 l0 subject=[a]\n");
+}
+
+static void all_fields_of_recipients_count(void **state)
+{
+    (void)state;
+    expect_structure(STR("To: a@b\r\nCc: c@d\r\nto: g: e@f;\r\nCC: h@i\r\nTO:\r\n j@k\r\n\r\n"),
+                     "text/plain 7bit 0+53+0 l0 to=[a@b, g: e@f;, j@k] cc=[c@d, h@i]\n");
 }
 
 static void broken_content_types_are_text(void **state)
@@ -399,6 +408,7 @@ int main(void)
         cmocka_unit_test(lines_may_end_with_lf),
         cmocka_unit_test(encoded_messages_stay_shut),
         cmocka_unit_test(the_first_of_two_fields_counts),
+        cmocka_unit_test(all_fields_of_recipients_count),
         cmocka_unit_test(broken_content_types_are_text),
         cmocka_unit_test(endless_nesting_and_parts_are_cut),
         cmocka_unit_test(a_huge_header_is_cut),
