@@ -293,26 +293,26 @@ static void what_a_peer_may_not_send_ends_its_channel(void **state)
         enum status_code why;
     } cases[] = {
         /* a note only the warden may send */
-        {ROLE_VAULT, ROLE_EDGE, STR("\x09\0\0\0\2\6\0\0\0\0\0\0\0"), STATUS_DENIED},
+        {ROLE_VAULT, ROLE_EDGE, STR("\x09\0\0\0\3\6\0\0\0\0\0\0\0"), STATUS_DENIED},
         /* the same, from the warden, but with a bool of 2 */
-        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\2\6\0\0\0\0\0\0\2"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\3\6\0\0\0\0\0\0\2"), STATUS_CORRUPT},
         /* another version */
         {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\xee\6\0\0\0\0\0\0\0"), STATUS_UNSUPPORTED},
         /* no such message */
-        {ROLE_VAULT, ROLE_EDGE, STR("\x08\0\0\0\2\xff\0\0\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_EDGE, STR("\x08\0\0\0\3\xff\0\0\0\0\0\0"), STATUS_CORRUPT},
         /* unknown flags, and the byte that is zero */
-        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\2\6\2\0\0\0\0\0\0"), STATUS_CORRUPT},
-        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\2\6\0\1\0\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\3\6\2\0\0\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\3\6\0\1\0\0\0\0\0"), STATUS_CORRUPT},
         /* a reply to nothing */
-        {ROLE_EDGE, ROLE_VAULT, STR("\x0d\0\0\0\2\x32\1\0\1\0\0\0\0\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_EDGE, ROLE_VAULT, STR("\x0d\0\0\0\3\x32\1\0\1\0\0\0\0\0\0\0\0"), STATUS_CORRUPT},
         /* too short, too long */
         {ROLE_VAULT, ROLE_EDGE, STR("\7\0\0\0"), STATUS_CORRUPT},
         {ROLE_VAULT, ROLE_EDGE, STR("\1\0\x20\0"), STATUS_CORRUPT},
         /* a call without an id, a note with one */
-        {ROLE_VAULT, ROLE_EDGE, STR("\x08\0\0\0\2\x18\0\0\0\0\0\0"), STATUS_CORRUPT},
-        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\2\6\0\0\1\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_EDGE, STR("\x08\0\0\0\3\x18\0\0\0\0\0\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_WARDEN, STR("\x09\0\0\0\3\6\0\0\1\0\0\0\0"), STATUS_CORRUPT},
         /* a descriptor that did not come */
-        {ROLE_VAULT, ROLE_WARDEN, STR("\x0a\0\0\0\2\2\0\0\0\0\0\0\1\0"), STATUS_CORRUPT},
+        {ROLE_VAULT, ROLE_WARDEN, STR("\x0a\0\0\0\3\2\0\0\0\0\0\0\1\0"), STATUS_CORRUPT},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct end e;

@@ -10,6 +10,7 @@
 #include "io/socket.h"
 #include "roles/edge_confirm.h"
 #include "roles/edge_conn.h"
+#include "roles/edge_login.h"
 #include "roles/edge_message.h"
 #include "roles/sign_client.h"
 
@@ -318,6 +319,7 @@ static void edge_stop(void *state, bool now)
 
 static const struct ipc_handlers handlers = {
     .ticket_keys_rotated = on_ticket_keys_rotated,
+    .logins_ended = edge_on_logins_ended,
 };
 
 const struct role_plan edge_plan = {

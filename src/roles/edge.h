@@ -64,6 +64,8 @@ void edge_set_gauges(void *state);
 /* What an SASL exchange with the keeper has established. */
 struct edge_identity {
     uint64_t account; /* 0: nobody */
+    uint64_t credential;
+    int64_t issued_ms;
     struct buf login;
     struct buf capability;
 };

@@ -39,6 +39,9 @@ struct edge_protocol {
     void (*tls_started)(struct edge_conn *conn, struct now now);
     void (*peer_gone)(struct edge_conn *conn, struct now now);
     void (*shutdown)(struct edge_conn *conn, struct now now);
+    /* The session that the edge itself serves may be one of these. Or NULL. */
+    void (*logins_ended)(struct edge_conn *conn, const struct ipc_logins_ended_in *ended,
+                         struct now now);
 };
 
 extern const struct edge_protocol edge_protocol_smtp;

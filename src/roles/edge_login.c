@@ -17,6 +17,30 @@ void edge_identity_release(struct edge_identity *id)
     id->account = 0;
 }
 
+bool edge_identity_has_ended(const struct edge_identity *id,
+                             const struct ipc_logins_ended_in *ended)
+{
+    for (size_t i = 0; id->account != 0 && i < ended->ends_count; i++) {
+        const struct ipc_login_end *e = &ended->ends[i];
+        if ((e->account == 0 || e->account == id->account) &&
+            (e->credential == 0 || e->credential == id->credential) &&
+            id->issued_ms <= e->issued_ms)
+            return true;
+    }
+    return false;
+}
+
+void edge_on_logins_ended(void *context, struct channel *from, const struct ipc_logins_ended_in *in)
+{
+    struct edge *edge = context;
+    (void)from;
+    for (struct edge_conn *conn = edge->connections, *next; conn; conn = next) {
+        next = conn->next; /* a connection is freed at the end of the turn, not here */
+        if (conn->session && conn->protocol->logins_ended)
+            conn->protocol->logins_ended(conn, in, edge_conn_now(conn));
+    }
+}
+
 void edge_login_init(struct edge_login *l, struct edge_conn *conn, struct edge_identity *identity,
                      edge_login_done *done, void *context)
 {
@@ -41,6 +65,8 @@ static void accept_identity(struct edge_login *l, const struct ipc_sasl_result *
     buf_append_str(&l->identity->login, r->login);
     buf_append_str(&l->identity->capability, r->capability);
     l->identity->account = r->account;
+    l->identity->credential = r->credential;
+    l->identity->issued_ms = r->issued_ms;
 }
 
 static enum edge_login_outcome outcome_of(const struct ipc_sasl_result *r)

@@ -56,6 +56,14 @@ struct str edge_login_mechanisms(bool tls);
 /* Logs the outcome, with the name only where the keeper has vouched for it. */
 void edge_login_log(const struct edge_login *l, const char *event);
 
+/* From the keeper: the sessions of these logins that the edge serves itself are ended. */
+void edge_on_logins_ended(void *context, struct channel *from,
+                          const struct ipc_logins_ended_in *in);
+
+/* Is it one of these? */
+bool edge_identity_has_ended(const struct edge_identity *id,
+                             const struct ipc_logins_ended_in *ended);
+
 void edge_identity_init(struct edge_identity *id);
 void edge_identity_release(struct edge_identity *id);
 

@@ -13,6 +13,8 @@ const struct smtp_reply edge_smtp_reply_temporary =
     SMTP_REPLY(451, 4, 3, 0, "Cannot do this now, try again later");
 const struct smtp_reply edge_smtp_reply_not_yours =
     SMTP_REPLY(550, 5, 7, 1, "That sender address is not one of yours");
+const struct smtp_reply edge_smtp_reply_login_ended = SMTP_REPLY(
+    421, 4, 7, 0, "This login has ended: its password was changed, or the account closed");
 const struct smtp_reply edge_smtp_reply_usual = {0};
 
 bool edge_smtp_is_submission(const struct edge_smtp *s)
@@ -248,7 +250,20 @@ static void smtp_peer_gone(struct edge_conn *conn, struct now now)
 
 static void smtp_shutdown(struct edge_conn *conn, struct now now)
 {
-    smtp_server_shutdown(((struct edge_smtp *)conn->session)->engine, now);
+    smtp_server_shutdown(((struct edge_smtp *)conn->session)->engine, NULL, now);
+}
+
+/* A message that the vault has is answered for; one that is still coming is not taken. */
+static void smtp_logins_ended(struct edge_conn *conn, const struct ipc_logins_ended_in *ended,
+                              struct now now)
+{
+    struct edge_smtp *s = conn->session;
+    if (s->login_ended || !edge_identity_has_ended(&s->who, ended))
+        return;
+    edge_login_log(&s->login, "login-ended");
+    s->login_ended = true;
+    smtp_server_shutdown(s->engine, &edge_smtp_reply_login_ended, now);
+    edge_conn_run(conn);
 }
 
 const struct edge_protocol edge_protocol_smtp = {
@@ -266,4 +281,5 @@ const struct edge_protocol edge_protocol_smtp = {
     .tls_started = smtp_tls_started,
     .peer_gone = smtp_peer_gone,
     .shutdown = smtp_shutdown,
+    .logins_ended = smtp_logins_ended,
 };

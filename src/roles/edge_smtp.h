@@ -19,7 +19,8 @@ struct edge_smtp {
     struct edge_identity who;
     struct edge_login login;
     struct edge_message *message;
-    bool held; /* the connection, until the message has room */
+    bool held;        /* the connection, until the message has room */
+    bool login_ended; /* nothing more is taken of this session */
 
     uint64_t token; /* of the question that is open at another role, else 0 */
     struct channel *call_channel;
@@ -42,6 +43,7 @@ enum { EDGE_SMTP_KEY_SIZE = 32 };
 extern const struct smtp_reply edge_smtp_reply_no_room;
 extern const struct smtp_reply edge_smtp_reply_temporary;
 extern const struct smtp_reply edge_smtp_reply_not_yours;
+extern const struct smtp_reply edge_smtp_reply_login_ended;
 extern const struct smtp_reply edge_smtp_reply_usual;
 
 bool edge_smtp_is_submission(const struct edge_smtp *s);

@@ -228,6 +228,10 @@ static int64_t counted(const struct edge_smtp *s)
 
 static void commit(struct edge_smtp *s, struct now now)
 {
+    if (s->login_ended) {
+        refuse(s, &edge_smtp_reply_login_ended, "the login has ended");
+        return;
+    }
     confirm_repeated(s);
     struct buf tls;
     buf_init(&tls, 128);

@@ -143,6 +143,7 @@ static void keeper_destroy(void *state)
     while (k->signings)
         free_signing(k->signings);
     timer_set(&k->rotation, NEVER_MS);
+    timer_set(&k->untold, NEVER_MS);
     hashers_free(k->hashers);
     secrets_close(k->secrets);
     throttle_free(k->throttle);
@@ -162,6 +163,8 @@ static void *keeper_create(struct role *role)
     k->role = role;
     arena_init(&k->arena, CONFIG_ARENA_SIZE);
     timer_init(&k->rotation, role_loop(role), on_rotation, k);
+    timer_init(&k->untold, role_loop(role), keeper_on_untold, k);
+    k->ended_ms = role_now(role).mono_ms;
     random_bytes(throttle_secret, sizeof throttle_secret);
     random_bytes(cache_key, sizeof cache_key);
     k->throttle = throttle_new(throttle_secret);
@@ -217,7 +220,7 @@ static bool load_libraries(void)
  * A run of the server is this boot of the machine and this warden. Where the machine does not say
  * which boot it is, it is this process alone.
  */
-static bool make_capability_key(struct keeper *k)
+static enum status_code begin_run(struct keeper *k)
 {
     enum { BOOT_SIZE = 64 };
     char run[128];
@@ -229,8 +232,13 @@ static bool make_capability_key(struct keeper *k)
     if (got <= 0)
         random_bytes(run, len);
     snprintf(run + len, sizeof run - len, "%ld", (long)getppid());
-    return capability_key_derive(str_make(k->fake_secret, sizeof k->fake_secret),
-                                 str_make(run, len + strlen(run + len)), &k->capability_key);
+    struct str name = str_make(run, len + strlen(run + len));
+    enum status_code status = secrets_begin_run(k->secrets, name);
+    if (status == STATUS_OK &&
+        !capability_key_derive(str_make(k->fake_secret, sizeof k->fake_secret), name,
+                               &k->capability_key))
+        status = STATUS_NO_MEMORY;
+    return status;
 }
 
 /* In this order: the children know no secret. */
@@ -258,9 +266,7 @@ static enum status_code keeper_prepare(void *state, const struct ipc_config_in *
     status = secrets_open(path, &k->secrets, diag);
     if (status == STATUS_OK)
         status = secrets_fake(k->secrets, k->fake_secret);
-    if (status == STATUS_OK && !make_capability_key(k))
-        status = STATUS_NO_MEMORY;
-    return status;
+    return status == STATUS_OK ? begin_run(k) : status;
 }
 
 static void keeper_reconfigure(void *state, const struct ipc_config_in *config)
@@ -275,6 +281,8 @@ static void keeper_peer_up(void *state, enum ipc_role peer, uint8_t index, struc
 {
     struct keeper *k = state;
     (void)index;
+    if (peer == ROLE_VAULT || peer == ROLE_EDGE)
+        keeper_tell_peer_ends(k, ch);
     if (peer == ROLE_VAULT)
         ipc_capability_key_note(
             ch, &(struct ipc_capability_key_in){

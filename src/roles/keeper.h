@@ -22,6 +22,7 @@
  *   keeper_login.c     logins: SASL exchanges with the edges
  *   keeper_client.c    the passwords of routes, and exchanges with their servers for the couriers
  *   keeper_operator.c  passwords, for the command line
+ *   keeper_ends.c      sessions that end with their password
  */
 extern const struct role_plan keeper_plan;
 
@@ -48,6 +49,9 @@ struct keeper {
     uint8_t tickets[TLS_TICKET_KEYS_MAX * TLS_TICKET_KEY_SIZE]; /* newest first */
     size_t ticket_count;
     struct timer rotation;
+
+    int64_t ended_ms;    /* when a login last ended before its time; every other is newer */
+    struct timer untold; /* of which somebody has not heard */
 
     struct signing *signings;
     struct exchange *exchanges;
@@ -96,5 +100,10 @@ void keeper_on_password_remove(void *context, struct channel *from, uint32_t id,
 void keeper_on_login_disable(void *context, struct channel *from, uint32_t id,
                              const struct ipc_login_disable_in *in);
 void keeper_end_settings(struct keeper *k);
+
+/* keeper_ends.c: after each change that may have ended logins of the account; 0: of all. */
+void keeper_tell_ends(struct keeper *k, uint64_t account);
+void keeper_tell_peer_ends(struct keeper *k, struct channel *ch);
+void keeper_on_untold(void *context);
 
 #endif

@@ -71,7 +71,7 @@ enum status_code admin_begin(struct secrets *s, const struct admin_wish *wish,
 }
 
 enum status_code admin_finish(struct secrets *s, const struct admin_change *change,
-                              const struct password_result *result, int64_t at_ms,
+                              const struct password_result *result, struct now now,
                               struct diag *diag)
 {
     struct secrets_change c = {
@@ -81,7 +81,8 @@ enum status_code admin_finish(struct secrets *s, const struct admin_change *chan
         .label = text_from(str_make(change->label, change->label_size)),
         .job = &change->job,
         .result = result,
-        .at_ms = at_ms,
+        .at_ms = now.wall_ms,
+        .mono_ms = now.mono_ms,
     };
     enum status_code status = result->status == STATUS_OK ? secrets_set(s, &c) : result->status;
     if (status == STATUS_EXISTS)

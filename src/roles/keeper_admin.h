@@ -36,7 +36,7 @@ MUST_USE enum status_code admin_begin(struct secrets *s, const struct admin_wish
                                       struct admin_change *ret_change, struct diag *diag);
 
 MUST_USE enum status_code admin_finish(struct secrets *s, const struct admin_change *change,
-                                       const struct password_result *result, int64_t at_ms,
+                                       const struct password_result *result, struct now now,
                                        struct diag *diag);
 
 /* Appends name as logins are compared: prepared, in lower case. False where it is no name. */

@@ -20,13 +20,17 @@ enum capability_right {
 
 struct capability {
     uint64_t account;
-    uint32_t rights;  /* of enum capability_right */
-    uint64_t session; /* random; for logs and audit */
-    int64_t issued_ms;
-    int64_t expires_ms; /* on the mono_ms clock, which all roles of a machine share */
+    uint64_t credential; /* the password that it was given for */
+    uint32_t rights;     /* of enum capability_right */
+    uint64_t session;    /* random; for logs and audit */
+    int64_t issued_ms;   /* at the login; a renewal leaves it */
+    int64_t expires_ms;  /* on the mono_ms clock, which all roles of a machine share */
 };
 
-enum { CAPABILITY_KEY_SIZE = 32, CAPABILITY_SIZE = 37 + 32 };
+enum { CAPABILITY_KEY_SIZE = 32, CAPABILITY_SIZE = 45 + 32 };
+
+/* It is good that long; then it has to be renewed. */
+#define CAPABILITY_LIFE_MS (7LL * 24 * 60 * 60 * 1000)
 
 struct capability_key {
     uint8_t octets[CAPABILITY_KEY_SIZE];
@@ -58,8 +62,35 @@ struct capability_keys {
 /* False where key is not CAPABILITY_KEY_SIZE octets. One that is known already changes nothing. */
 bool capability_keys_add(struct capability_keys *keys, struct str key);
 
-/* True, with what it says, where one of the keys made it and it is not over. */
+/* True, with what it says, where one of the keys made it and it has not expired. */
 MUST_USE bool capability_check(const struct capability_keys *keys, struct str octets,
                                struct now now, struct capability *ret_capability);
+
+/*
+ * Logins that ended before their time (ipc.table, login_end): a set of who has lost what. An end
+ * that is older than CAPABILITY_END_KEPT_MS says nothing any more: what was issued before it has
+ * expired, and was not renewed.
+ */
+struct capability_end {
+    uint64_t account, credential; /* 0: everybody, any */
+    int64_t issued_ms;
+};
+
+#define CAPABILITY_END_KEPT_MS (CAPABILITY_LIFE_MS + 24LL * 60 * 60 * 1000)
+
+/* All zeros is an empty one. */
+struct capability_ends {
+    struct capability_end *list; /* in the order of accounts and credentials */
+    size_t count, room;
+};
+
+void capability_ends_release(struct capability_ends *ends);
+
+/* False: no memory. */
+MUST_USE bool capability_ends_add(struct capability_ends *ends, const struct capability_end *end);
+
+/* Has this login ended? */
+bool capability_ends_cover(const struct capability_ends *ends, uint64_t account,
+                           uint64_t credential, int64_t issued_ms);
 
 #endif

@@ -4,6 +4,7 @@
 
 static const struct capability_key key = {"0123456789abcdef0123456789abcde"};
 static const struct capability granted = {.account = 0x1122334455667788,
+                                          .credential = 0x99AABBCCDDEEFF,
                                           .rights = CAPABILITY_CHANGE_MAIL,
                                           .session = UINT64_MAX,
                                           .issued_ms = 1000,
@@ -26,7 +27,8 @@ static void what_was_minted_is_read_back(void **state)
     assert_false(capability_check(&keys, minted, now, &c));
     assert_true(capability_keys_add(&keys, str_make(key.octets, CAPABILITY_KEY_SIZE)));
     assert_true(capability_check(&keys, minted, now, &c));
-    assert_true(c.account == granted.account && c.session == granted.session);
+    assert_true(c.account == granted.account && c.credential == granted.credential &&
+                c.session == granted.session);
     assert_int_equal(c.rights, CAPABILITY_CHANGE_MAIL);
     assert_int_equal(c.issued_ms, 1000);
     assert_int_equal(c.expires_ms, 2000);
@@ -83,6 +85,47 @@ static void a_run_has_one_key_and_other_runs_have_others(void **state)
     assert_memory_not_equal(&first, &foreign, sizeof first);
 }
 
+static void add_end(struct capability_ends *ends, uint64_t account, uint64_t credential,
+                    int64_t issued_ms)
+{
+    const struct capability_end end = {account, credential, issued_ms};
+    assert_true(capability_ends_add(ends, &end));
+}
+
+static void an_end_covers_what_was_issued_until_then(void **state)
+{
+    (void)state;
+    struct capability_ends ends = {0};
+    assert_false(capability_ends_cover(&ends, 7, 1, 0));
+    for (uint64_t account = 100; account > 0; account--)
+        add_end(&ends, account, account % 3, 1000);
+    assert_true(capability_ends_cover(&ends, 7, 1, 1000));
+    assert_false(capability_ends_cover(&ends, 7, 1, 1001));
+    assert_false(capability_ends_cover(&ends, 7, 2, 0));
+    assert_true(capability_ends_cover(&ends, 9, 2, 1000)); /* by any credential */
+    add_end(&ends, 7, 1, 900);
+    assert_true(capability_ends_cover(&ends, 7, 1, 1000));
+    add_end(&ends, 7, 1, 2000);
+    assert_true(capability_ends_cover(&ends, 7, 1, 2000));
+    assert_int_equal(ends.count, 100);
+    add_end(&ends, 0, 0, 3000);
+    assert_int_equal(ends.count, 1);
+    assert_true(capability_ends_cover(&ends, 12345, 6, 3000));
+    assert_false(capability_ends_cover(&ends, 7, 1, 3001));
+    capability_ends_release(&ends);
+}
+
+static void ends_that_say_nothing_any_more_make_room(void **state)
+{
+    (void)state;
+    struct capability_ends ends = {0};
+    for (uint64_t i = 1; i <= 1000; i++)
+        add_end(&ends, i, 0, (int64_t)i * (CAPABILITY_END_KEPT_MS / 10));
+    assert_in_range(ends.room, 11, 64);
+    assert_true(capability_ends_cover(&ends, 999, 5, 1));
+    capability_ends_release(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +133,8 @@ int main(void)
         cmocka_unit_test(what_was_minted_is_read_back),
         cmocka_unit_test(every_changed_bit_is_noticed),
         cmocka_unit_test(the_last_few_keys_are_good),
+        cmocka_unit_test(an_end_covers_what_was_issued_until_then),
+        cmocka_unit_test(ends_that_say_nothing_any_more_make_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,6 @@
 #include "roles/keeper.h"
 #include "roles/keeper_admin.h"
 
-/* A session may live that long; then its vault refuses it, and the client logs in again. */
-#define SESSION_MS (7LL * 24 * 60 * 60 * 1000)
-
 enum { EXCHANGES_MAX = 4096, LOGIN_MAX = 1024 };
 
 /* ipc.table: sasl_result. */
@@ -152,15 +149,22 @@ static bool reads_mail(uint8_t protocol)
            protocol == LISTEN_POP3S;
 }
 
-/* Submission changes nothing in the account's mailboxes, so it gets no right to. */
-static struct str mint(const struct exchange *x, uint8_t octets[CAPABILITY_SIZE])
+/* Never a time by which sessions have ended, though a password change came in this millisecond. */
+static int64_t issue_time(const struct keeper *k)
 {
-    struct now now = role_now(x->keeper->role);
+    int64_t now_ms = role_now(k->role).mono_ms;
+    return now_ms > k->ended_ms ? now_ms : k->ended_ms + 1;
+}
+
+/* Submission changes nothing in the account's mailboxes, so it gets no right to. */
+static struct str mint(const struct exchange *x, int64_t issued_ms, uint8_t octets[CAPABILITY_SIZE])
+{
     struct capability c = {.account = x->login.account,
+                           .credential = x->credential,
                            .rights = CAPABILITY_CHANGE_MAIL,
                            .session = random_u64(),
-                           .issued_ms = now.mono_ms,
-                           .expires_ms = now.mono_ms + SESSION_MS};
+                           .issued_ms = issued_ms,
+                           .expires_ms = issued_ms + CAPABILITY_LIFE_MS};
     bool minted =
         reads_mail(x->protocol) && capability_mint(&c, &x->keeper->capability_key, octets);
     return str_make(octets, minted ? CAPABILITY_SIZE : 0);
@@ -187,10 +191,13 @@ static void succeed(struct exchange *x)
 {
     struct keeper *k = x->keeper;
     uint8_t capability[CAPABILITY_SIZE];
+    int64_t issued_ms = issue_time(k);
     struct ipc_sasl_result result = {.outcome = OUTCOME_SUCCESS,
                                      .account = x->login.account,
+                                     .credential = x->credential,
+                                     .issued_ms = issued_ms,
                                      .login = buf_str(&x->name),
-                                     .capability = mint(x, capability)};
+                                     .capability = mint(x, issued_ms, capability)};
     if (reads_mail(x->protocol) && str_empty(result.capability)) {
         fail(x, SASL_FAILURE_TEMPORARY);
         return;

@@ -48,9 +48,10 @@ static void on_made(void *context, const struct password_result *result)
 {
     struct setting *s = context;
     struct diag diag = {{0}};
-    enum status_code status = admin_finish(s->keeper->secrets, &s->change, result,
-                                           role_now(s->keeper->role).wall_ms, &diag);
+    enum status_code status =
+        admin_finish(s->keeper->secrets, &s->change, result, role_now(s->keeper->role), &diag);
     login_cache_clear(s->keeper->cache);
+    keeper_tell_ends(s->keeper, s->change.account);
     end_setting(s, status, &diag);
 }
 
@@ -121,8 +122,10 @@ void keeper_on_password_remove(void *context, struct channel *from, uint32_t id,
                                const struct ipc_password_remove_in *in)
 {
     struct keeper *k = context;
-    enum status_code status = secrets_remove(k->secrets, in->account, in->id);
+    enum status_code status =
+        secrets_remove(k->secrets, in->account, in->id, role_now(k->role).mono_ms);
     login_cache_clear(k->cache);
+    keeper_tell_ends(k, in->account);
     log_change(k, "password-removed", in->account, status);
     ipc_password_remove_reply(from, id, &(struct ipc_password_remove_out){.status = status});
 }
@@ -131,8 +134,10 @@ void keeper_on_login_disable(void *context, struct channel *from, uint32_t id,
                              const struct ipc_login_disable_in *in)
 {
     struct keeper *k = context;
-    enum status_code status = secrets_disable(k->secrets, in->account, in->disabled);
+    enum status_code status =
+        secrets_disable(k->secrets, in->account, in->disabled, role_now(k->role).mono_ms);
     login_cache_clear(k->cache);
+    keeper_tell_ends(k, in->account);
     log_change(k, in->disabled ? "login-disabled" : "login-enabled", in->account, status);
     ipc_login_disable_reply(from, id, &(struct ipc_login_disable_out){.status = status});
 }

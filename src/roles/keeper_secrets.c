@@ -10,7 +10,7 @@
 
 #include "base/bug.h"
 
-enum { FORMAT = 1 };
+enum { FORMAT = 2 };
 
 static const char schema[] = "CREATE TABLE account ("
                              "  id INTEGER PRIMARY KEY,"
@@ -30,8 +30,16 @@ static const char schema[] = "CREATE TABLE account ("
                              "  used_ms INTEGER NOT NULL DEFAULT 0,"
                              "  UNIQUE (account, kind, label)) STRICT;"
                              "CREATE TABLE fake (secret BLOB NOT NULL) STRICT;"
-                             "INSERT INTO fake VALUES (randomblob(32));"
-                             "PRAGMA user_version = 1;";
+                             "INSERT INTO fake VALUES (randomblob(32));";
+
+/* Format 2: logins that ended before their time, in the run of that name (ipc.table, login_end). */
+static const char schema_2[] = "CREATE TABLE run (name BLOB NOT NULL) STRICT;"
+                               "CREATE TABLE ended ("
+                               "  account INTEGER NOT NULL,"
+                               "  credential INTEGER NOT NULL,"
+                               "  issued_ms INTEGER NOT NULL,"
+                               "  PRIMARY KEY (account, credential)) STRICT, WITHOUT ROWID;"
+                               "PRAGMA user_version = 2;";
 
 struct secrets {
     sqlite3 *db;
@@ -181,6 +189,8 @@ static enum status_code make_schema(struct secrets *s)
         status = STATUS_UNSUPPORTED;
     if (status == STATUS_OK && format == 0)
         status = execute(s, schema);
+    if (status == STATUS_OK && format < FORMAT)
+        status = execute(s, schema_2);
     return finish(s, status);
 }
 
@@ -338,6 +348,92 @@ enum status_code secrets_list(struct secrets *s, uint64_t account,
     return end(&q);
 }
 
+/* ---- Logins that ended --------------------------------------------------------------------------
+ */
+
+static enum status_code is_run(struct secrets *s, struct str run, bool *ret_is)
+{
+    struct query q = prepare(s, "SELECT 1 FROM run WHERE name = $name");
+    bind_bytes(&q, "$name", run);
+    *ret_is = next(&q);
+    return end(&q);
+}
+
+static enum status_code put_run(struct secrets *s, struct str name)
+{
+    struct query q = prepare(s, "INSERT INTO run VALUES ($name)");
+    bind_bytes(&q, "$name", name);
+    return run(&q);
+}
+
+enum status_code secrets_begin_run(struct secrets *s, struct str run)
+{
+    bool same = false;
+    enum status_code status = is_run(s, run, &same);
+    if (status != STATUS_OK || same)
+        return status;
+    status = execute(s, "BEGIN IMMEDIATE; DELETE FROM ended; DELETE FROM run");
+    if (status == STATUS_OK)
+        status = put_run(s, run);
+    return finish(s, status);
+}
+
+enum status_code secrets_ends(struct secrets *s, uint64_t account, struct capability_ends *ends)
+{
+    bool added = true;
+    struct query q = prepare(s, "SELECT account, credential, issued_ms FROM ended "
+                                "WHERE $account = 0 OR account IN (0, $account)");
+    bind_int(&q, "$account", account);
+    while (added && next(&q))
+        added = capability_ends_add(
+            ends, &(struct capability_end){.account = (uint64_t)column_int(&q, 0),
+                                           .credential = (uint64_t)column_int(&q, 1),
+                                           .issued_ms = column_int(&q, 2)});
+    enum status_code status = end(&q);
+    return added ? status : STATUS_NO_MEMORY;
+}
+
+static enum status_code put_end(struct secrets *s, const struct capability_end *e)
+{
+    struct query q = prepare(s, "INSERT INTO ended VALUES ($account, $credential, $issued) "
+                                "ON CONFLICT DO UPDATE SET issued_ms = max(issued_ms, $issued)");
+    bind_int(&q, "$account", e->account);
+    bind_int(&q, "$credential", e->credential);
+    bind_int(&q, "$issued", (uint64_t)e->issued_ms);
+    return run(&q);
+}
+
+static enum status_code forget_ends(struct secrets *s, int64_t before_ms)
+{
+    struct query q = prepare(s, "DELETE FROM ended WHERE issued_ms < $before");
+    bind_int(&q, "$before", (uint64_t)before_ms);
+    return run(&q);
+}
+
+static enum status_code count_ends(struct secrets *s, int64_t *ret_count)
+{
+    struct query q = prepare(s, "SELECT count(*) FROM ended");
+    if (next(&q))
+        *ret_count = column_int(&q, 0);
+    return end(&q);
+}
+
+/* Within a transaction. What cannot be remembered one by one has ended for everybody. */
+static enum status_code end_logins(struct secrets *s, uint64_t account, uint64_t credential,
+                                   int64_t mono_ms)
+{
+    int64_t count = 0;
+    struct capability_end e = {account, credential, mono_ms};
+    enum status_code status = forget_ends(s, mono_ms - CAPABILITY_END_KEPT_MS);
+    if (status == STATUS_OK)
+        status = count_ends(s, &count);
+    if (status == STATUS_OK && count >= SECRETS_ENDS_MAX) {
+        e = (struct capability_end){.issued_ms = mono_ms};
+        status = execute(s, "DELETE FROM ended");
+    }
+    return status == STATUS_OK ? put_end(s, &e) : status;
+}
+
 /* ---- Changing -----------------------------------------------------------------------------------
  */
 
@@ -413,12 +509,18 @@ static enum status_code count_credentials(struct secrets *s, uint64_t account)
     return status == STATUS_OK && count >= SECRETS_PER_ACCOUNT_MAX ? STATUS_TOO_BIG : status;
 }
 
-static enum status_code remove_main(struct secrets *s, uint64_t account)
+/* With the sessions that it opened. */
+static enum status_code remove_main(struct secrets *s, uint64_t account, int64_t mono_ms)
 {
-    struct query q = prepare(s, "DELETE FROM credential WHERE account = $account AND kind = $main");
+    uint64_t id = 0;
+    struct query q = prepare(s, "DELETE FROM credential WHERE account = $account AND kind = $main "
+                                "RETURNING id");
     bind_int(&q, "$account", account);
     bind_int(&q, "$main", SECRET_MAIN);
-    return run(&q);
+    while (next(&q))
+        id = (uint64_t)column_int(&q, 0);
+    enum status_code status = end(&q);
+    return status == STATUS_OK && id != 0 ? end_logins(s, account, id, mono_ms) : status;
 }
 
 static enum status_code put_credential(struct secrets *s, const struct secrets_change *c)
@@ -449,7 +551,7 @@ enum status_code secrets_set(struct secrets *s, const struct secrets_change *cha
     if (status == STATUS_OK)
         status = put_account(s, change);
     if (status == STATUS_OK && change->kind == SECRET_MAIN)
-        status = remove_main(s, change->account);
+        status = remove_main(s, change->account, change->mono_ms);
     if (status == STATUS_OK)
         status = count_credentials(s, change->account);
     if (status == STATUS_OK)
@@ -466,28 +568,45 @@ static enum status_code remove_one(struct secrets *s, uint64_t account, uint64_t
     return status == STATUS_OK && sqlite3_changes(s->db) == 0 ? STATUS_NOT_FOUND : status;
 }
 
-enum status_code secrets_remove(struct secrets *s, uint64_t account, uint64_t id)
+static enum status_code remove_all(struct secrets *s, uint64_t account)
 {
-    if (account > INT64_MAX || id > INT64_MAX)
-        return STATUS_NOT_FOUND;
-    if (id != 0)
-        return remove_one(s, account, id);
     struct query q = prepare(s, "DELETE FROM account WHERE id = $account");
     bind_int(&q, "$account", account);
     return run(&q);
 }
 
-enum status_code secrets_disable(struct secrets *s, uint64_t account, bool disabled)
+enum status_code secrets_remove(struct secrets *s, uint64_t account, uint64_t id, int64_t mono_ms)
+{
+    if (account == 0 || account > INT64_MAX || id > INT64_MAX)
+        return STATUS_NOT_FOUND;
+    enum status_code status = execute(s, "BEGIN IMMEDIATE");
+    if (status == STATUS_OK)
+        status = id != 0 ? remove_one(s, account, id) : remove_all(s, account);
+    if (status == STATUS_OK)
+        status = end_logins(s, account, id, mono_ms);
+    return finish(s, status);
+}
+
+static enum status_code set_disabled(struct secrets *s, uint64_t account, bool disabled)
 {
     struct query q = prepare(s, "INSERT INTO account (id, disabled) VALUES ($account, $disabled) "
                                 "ON CONFLICT (id) DO UPDATE SET disabled = $disabled");
-    if (account > INT64_MAX) {
-        end(&q);
-        return STATUS_NOT_FOUND;
-    }
     bind_int(&q, "$account", account);
     bind_int(&q, "$disabled", disabled);
     return run(&q);
+}
+
+enum status_code secrets_disable(struct secrets *s, uint64_t account, bool disabled,
+                                 int64_t mono_ms)
+{
+    if (account == 0 || account > INT64_MAX)
+        return STATUS_NOT_FOUND;
+    enum status_code status = execute(s, "BEGIN IMMEDIATE");
+    if (status == STATUS_OK)
+        status = set_disabled(s, account, disabled);
+    if (status == STATUS_OK && disabled)
+        status = end_logins(s, account, 0, mono_ms);
+    return finish(s, status);
 }
 
 enum status_code secrets_used(struct secrets *s, uint64_t id, int64_t at_ms)

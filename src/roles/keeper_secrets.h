@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "base/str.h"
 #include "base/text.h"
+#include "roles/keeper_capability.h"
 #include "roles/keeper_password.h"
 
 /*
@@ -26,9 +27,11 @@ enum {
     SECRETS_PER_ACCOUNT_MAX = SCRAM_KEYS_MAX,
     SECRETS_LABEL_MAX = 200,
     SECRETS_USED_EVERY_MS = 60 * 60 * 1000, /* "last used" is kept no finer */
+    SECRETS_ENDS_MAX = 65536,               /* then everybody has to log in again */
 };
 
-/* Makes the file where there is none. STATUS_UNSUPPORTED: it is of a newer Postern. */
+/* Makes the file where there is none, or of an older one one of today. STATUS_UNSUPPORTED: it is of
+ * a newer Postern. */
 MUST_USE enum status_code secrets_open(const char *path, struct secrets **ret_secrets,
                                        struct diag *diag);
 void secrets_close(struct secrets *s);
@@ -39,6 +42,12 @@ const char *secrets_words(const struct secrets *s);
 /* Random, made with the file: for salts of names that nobody has (proto/sasl/server.h). */
 enum { SECRETS_FAKE_SIZE = 32 };
 MUST_USE enum status_code secrets_fake(struct secrets *s, uint8_t ret_octets[SECRETS_FAKE_SIZE]);
+
+/*
+ * The run of the server that sessions live in. Which logins ended before their time is told for as
+ * long as that lasts; in another run they are forgotten, as there are no sessions of before.
+ */
+MUST_USE enum status_code secrets_begin_run(struct secrets *s, struct str run);
 
 /* All that a login needs. Wipe it when done. */
 struct secrets_login {
@@ -71,6 +80,7 @@ struct secrets_change {
     const struct password_job *job; /* salt and iterations */
     const struct password_result *result;
     int64_t at_ms;
+    int64_t mono_ms; /* sessions by a password that this one replaces have ended by then */
 };
 
 /*
@@ -81,10 +91,19 @@ struct secrets_change {
 MUST_USE enum status_code secrets_set(struct secrets *s, const struct secrets_change *change);
 
 /* id 0: all, and the account with its name. STATUS_NOT_FOUND: no such password. */
-MUST_USE enum status_code secrets_remove(struct secrets *s, uint64_t account, uint64_t id);
+MUST_USE enum status_code secrets_remove(struct secrets *s, uint64_t account, uint64_t id,
+                                         int64_t mono_ms);
 
 /* Also before there is a password. */
-MUST_USE enum status_code secrets_disable(struct secrets *s, uint64_t account, bool disabled);
+MUST_USE enum status_code secrets_disable(struct secrets *s, uint64_t account, bool disabled,
+                                          int64_t mono_ms);
+
+/*
+ * Adds the logins that ended before their time in this run: of that account and of everybody, or of
+ * all accounts (account 0).
+ */
+MUST_USE enum status_code secrets_ends(struct secrets *s, uint64_t account,
+                                       struct capability_ends *ends);
 
 MUST_USE enum status_code secrets_used(struct secrets *s, uint64_t id, int64_t at_ms);
 

@@ -44,6 +44,8 @@ static void close_place(struct place *p)
     rmdir(p->folder);
 }
 
+static int64_t mono_ms = 100; /* of what is done next */
+
 static enum status_code set(struct place *p, uint64_t account, const char *login, const char *label,
                             const char *password, const uint8_t salt[SCRAM_SALT_SIZE])
 {
@@ -59,7 +61,8 @@ static enum status_code set(struct place *p, uint64_t account, const char *login
     if (status != STATUS_OK)
         return status;
     password_run(&change.job, &result);
-    return admin_finish(p->s, &change, &result, 1000, &diag);
+    return admin_finish(p->s, &change, &result, (struct now){.wall_ms = 1000, .mono_ms = mono_ms},
+                        &diag);
 }
 
 static void a_password_is_kept_over_a_restart(void **state)
@@ -128,13 +131,13 @@ static void passwords_are_listed_used_and_removed(void **state)
     assert_true(str_eq(str_make(list[1].label, list[1].label_size), STR("phone")));
     assert_int_equal(list[1].created_ms, 1000);
     assert_int_equal(secrets_used(p.s, list[1].id, 5000), STATUS_OK);
-    assert_int_equal(secrets_remove(p.s, 8, list[1].id), STATUS_NOT_FOUND);
-    assert_int_equal(secrets_remove(p.s, 7, list[0].id), STATUS_OK);
-    assert_int_equal(secrets_remove(p.s, 7, list[0].id), STATUS_NOT_FOUND);
+    assert_int_equal(secrets_remove(p.s, 8, list[1].id, mono_ms), STATUS_NOT_FOUND);
+    assert_int_equal(secrets_remove(p.s, 7, list[0].id, mono_ms), STATUS_OK);
+    assert_int_equal(secrets_remove(p.s, 7, list[0].id, mono_ms), STATUS_NOT_FOUND);
     assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_OK);
     assert_int_equal(login.main_id, 0);
     assert_int_equal(login.used_ms[0], 5000);
-    assert_int_equal(secrets_remove(p.s, 7, 0), STATUS_OK);
+    assert_int_equal(secrets_remove(p.s, 7, 0, mono_ms), STATUS_OK);
     assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_NOT_FOUND);
     assert_int_equal(secrets_list(p.s, 7, list, &count), STATUS_OK);
     assert_int_equal(count, 0);
@@ -161,11 +164,11 @@ static void an_account_can_be_disabled_before_it_has_a_password(void **state)
     struct place p;
     struct secrets_login login;
     open_place(&p);
-    assert_int_equal(secrets_disable(p.s, 7, true), STATUS_OK);
+    assert_int_equal(secrets_disable(p.s, 7, true, mono_ms), STATUS_OK);
     assert_int_equal(set(&p, 7, "alice", NULL, "one", fresh), STATUS_OK);
     assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_OK);
     assert_true(login.disabled);
-    assert_int_equal(secrets_disable(p.s, 7, false), STATUS_OK);
+    assert_int_equal(secrets_disable(p.s, 7, false, mono_ms), STATUS_OK);
     assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_OK);
     assert_false(login.disabled);
     close_place(&p);
@@ -227,7 +230,7 @@ static void a_newer_format_and_a_broken_file_are_refused(void **state)
     open_place(&p);
     secrets_close(p.s);
     assert_int_equal(sqlite3_open(p.path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 2", NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "PRAGMA user_version = 3", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
     assert_int_equal(secrets_open(p.path, &s, &diag), STATUS_UNSUPPORTED);
     FILE *f = fopen(p.path, "r+");
@@ -236,6 +239,132 @@ static void a_newer_format_and_a_broken_file_are_refused(void **state)
     fclose(f);
     assert_int_equal(secrets_open(p.path, &s, &diag), STATUS_CORRUPT);
     p.s = NULL;
+    close_place(&p);
+}
+
+/* ---- Logins that ended
+ * -------------------------------------------------------------------------------------------- */
+
+/* Whether a session of the account that was opened by the credential at that time has ended. */
+static bool has_ended(struct place *p, uint64_t account, uint64_t credential, int64_t issued_ms)
+{
+    struct capability_ends ends = {0};
+    assert_int_equal(secrets_ends(p->s, account, &ends), STATUS_OK);
+    bool ended = capability_ends_cover(&ends, account, credential, issued_ms);
+    capability_ends_release(&ends);
+    return ended;
+}
+
+static uint64_t last_id(struct place *p, uint64_t account)
+{
+    struct secrets_entry list[SECRETS_PER_ACCOUNT_MAX];
+    size_t count = 0;
+    assert_int_equal(secrets_list(p->s, account, list, &count), STATUS_OK);
+    return count ? list[count - 1].id : 0;
+}
+
+static void logins_end_with_their_password_and_no_others_do(void **state)
+{
+    (void)state;
+    struct place p;
+    open_place(&p);
+    mono_ms = 100;
+    assert_int_equal(set(&p, 7, "alice", NULL, "one", fresh), STATUS_OK);
+    uint64_t main = last_id(&p, 7);
+    assert_int_equal(set(&p, 7, "alice", "phone", "two", fresh), STATUS_OK);
+    uint64_t phone = last_id(&p, 7);
+    assert_int_equal(set(&p, 8, "bob", NULL, "one", fresh), STATUS_OK);
+    assert_false(has_ended(&p, 7, main, 0));
+    mono_ms = 200;
+    assert_int_equal(set(&p, 7, "alice", NULL, "new", fresh), STATUS_OK);
+    assert_true(has_ended(&p, 7, main, 200));
+    assert_false(has_ended(&p, 7, phone, 200));
+    assert_false(has_ended(&p, 7, last_id(&p, 7), 200));
+    assert_int_equal(secrets_remove(p.s, 7, phone, 300), STATUS_OK);
+    assert_true(has_ended(&p, 7, phone, 300));
+    assert_false(has_ended(&p, 7, last_id(&p, 7), 300));
+    assert_int_equal(secrets_remove(p.s, 7, phone, 400), STATUS_NOT_FOUND);
+    assert_false(has_ended(&p, 7, phone, 400));
+    assert_int_equal(secrets_disable(p.s, 7, true, 500), STATUS_OK);
+    assert_int_equal(secrets_disable(p.s, 7, false, 600), STATUS_OK);
+    assert_true(has_ended(&p, 7, last_id(&p, 7), 500));
+    assert_false(has_ended(&p, 7, last_id(&p, 7), 501));
+    assert_int_equal(secrets_remove(p.s, 7, 0, 700), STATUS_OK);
+    assert_true(has_ended(&p, 7, 99, 700));
+    assert_false(has_ended(&p, 8, last_id(&p, 8), 0));
+    assert_int_equal(secrets_remove(p.s, 0, 0, 800), STATUS_NOT_FOUND);
+    assert_int_equal(secrets_disable(p.s, 0, true, 800), STATUS_NOT_FOUND);
+    assert_false(has_ended(&p, 8, last_id(&p, 8), 0));
+    close_place(&p);
+}
+
+static void ends_are_known_for_a_run_of_the_server(void **state)
+{
+    (void)state;
+    struct place p;
+    open_place(&p);
+    assert_int_equal(secrets_begin_run(p.s, STR("one")), STATUS_OK);
+    assert_int_equal(secrets_disable(p.s, 7, true, 500), STATUS_OK);
+    reopen(&p);
+    assert_int_equal(secrets_begin_run(p.s, STR("one")), STATUS_OK);
+    assert_true(has_ended(&p, 7, 1, 500));
+    assert_int_equal(secrets_begin_run(p.s, STR("two")), STATUS_OK);
+    assert_false(has_ended(&p, 7, 1, 0));
+    /* Those that are too old to matter make room. */
+    assert_int_equal(secrets_disable(p.s, 7, true, 500), STATUS_OK);
+    assert_int_equal(secrets_disable(p.s, 8, true, 501 + CAPABILITY_END_KEPT_MS), STATUS_OK);
+    assert_false(has_ended(&p, 7, 1, 500));
+    close_place(&p);
+}
+
+static void fill_ends(const char *path)
+{
+    sqlite3 *db;
+    char sql[200];
+    snprintf(sql, sizeof sql,
+             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT %d) "
+             "INSERT INTO ended SELECT 1000 + i, 0, 500 FROM n",
+             SECRETS_ENDS_MAX);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void more_ends_than_can_be_kept_end_everything(void **state)
+{
+    (void)state;
+    struct place p;
+    struct diag diag = {{0}};
+    open_place(&p);
+    secrets_close(p.s);
+    fill_ends(p.path);
+    assert_int_equal(secrets_open(p.path, &p.s, &diag), STATUS_OK);
+    assert_false(has_ended(&p, 7, 1, 600));
+    assert_int_equal(secrets_disable(p.s, 8, true, 600), STATUS_OK);
+    assert_true(has_ended(&p, 7, 1, 600));
+    assert_false(has_ended(&p, 7, 1, 601));
+    close_place(&p);
+}
+
+static void a_file_of_format_1_goes_on(void **state)
+{
+    (void)state;
+    struct place p;
+    struct secrets_login login;
+    struct diag diag = {{0}};
+    sqlite3 *db;
+    open_place(&p);
+    assert_int_equal(set(&p, 7, "alice", NULL, "one", fresh), STATUS_OK);
+    secrets_close(p.s);
+    assert_int_equal(sqlite3_open(p.path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "DROP TABLE run; DROP TABLE ended; PRAGMA user_version = 1",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    assert_int_equal(secrets_open(p.path, &p.s, &diag), STATUS_OK);
+    assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_OK);
+    assert_int_equal(secrets_remove(p.s, 7, login.main_id, 500), STATUS_OK);
+    assert_true(has_ended(&p, 7, login.main_id, 500));
     close_place(&p);
 }
 
@@ -249,6 +378,10 @@ int main(void)
         cmocka_unit_test(an_account_can_be_disabled_before_it_has_a_password),
         cmocka_unit_test(what_makes_no_sense_is_refused),
         cmocka_unit_test(the_number_of_passwords_is_bounded),
+        cmocka_unit_test(logins_end_with_their_password_and_no_others_do),
+        cmocka_unit_test(ends_are_known_for_a_run_of_the_server),
+        cmocka_unit_test(more_ends_than_can_be_kept_end_everything),
+        cmocka_unit_test(a_file_of_format_1_goes_on),
         cmocka_unit_test(a_newer_format_and_a_broken_file_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -69,7 +69,7 @@ static void on_metrics(void *context, struct channel *from, uint32_t id)
 /* ---- What the vault says ------------------------------------------------------------------------
  */
 
-/* A person whose account was disabled or removed is shown out. */
+/* A person whose account was disabled or removed is shown out; so is he by whose password. */
 static void check_account(struct mailroom_session *s)
 {
     struct account_record account;
@@ -78,6 +78,8 @@ static void check_account(struct mailroom_session *s)
         directory_account(s->room->db, s->account, &s->room->scratch, &account);
     if (status == STATUS_NOT_FOUND || (status == STATUS_OK && account.disabled))
         s->protocol->shutdown(s, "The account is closed");
+    else
+        mailroom_session_doubt(s);
 }
 
 /* False where it was none of the session's business. */
@@ -89,6 +91,10 @@ static bool tell_session(struct mailroom_session *s, const struct ipc_changed_in
         if (change->kind != CHANGE_UNKNOWN && change->account != s->account)
             continue;
         told = true;
+        if (!s->open && change->kind >= CHANGE_ACCOUNT)
+            mailroom_session_doubt(s);
+        if (!s->open)
+            continue;
         if (change->kind < CHANGE_ACCOUNT)
             s->protocol->changed(s, change);
         else
@@ -106,9 +112,7 @@ static void on_changed(void *context, struct channel *from, const struct ipc_cha
     (void)from;
     for (struct mailroom_session *s = room->sessions; s; s = next) {
         next = s->next;
-        if (!s->open)
-            continue;
-        if (tell_session(s, in))
+        if (tell_session(s, in) && s->open)
             hook_queue(&s->again, role_loop(room->role));
     }
 }
@@ -225,6 +229,7 @@ static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct chann
     /* The vault before may have died between a commit and its word of it. */
     for (struct mailroom_session *s = room->sessions; s; s = s->next) {
         mailroom_session_watch(s, true);
+        mailroom_session_doubt(s);
         if (!s->open)
             continue;
         s->protocol->look_again(s);

@@ -9,6 +9,9 @@
 /* Events and reads a session may have, and for how long, before the others get their turn. */
 enum { ROUNDS_PER_TURN = 32, TURN_US = 5000, CAPABILITY_SIZE_MAX = 4096 };
 
+/* A capability is renewed so long before it is over, and tried again so often. */
+enum { RENEW_BEFORE_MS = 60 * 60 * 1000, RENEW_AGAIN_MS = 60 * 1000 };
+
 static const struct mailroom_protocol *protocol_of(uint8_t kind)
 {
     switch (kind) {
@@ -116,7 +119,7 @@ static void open_session(struct mailroom_session *s, struct now now)
         return;
     }
     if (status == STATUS_OK)
-        status = check_account(s);
+        status = s->refused ? STATUS_DENIED : check_account(s);
     answer_handover(s, status);
     s->open = status == STATUS_OK;
     s->closed = status != STATUS_OK;
@@ -125,8 +128,9 @@ static void open_session(struct mailroom_session *s, struct now now)
 static void set_timer(struct mailroom_session *s)
 {
     int64_t deadline = s->open ? s->protocol->deadline(s) : NEVER_MS;
-    bool ends = s->open && !s->closing && s->expires_ms < deadline;
-    timer_set(&s->timer, ends ? s->expires_ms : deadline);
+    int64_t renewal = s->renew_ms < s->expires_ms ? s->renew_ms : s->expires_ms;
+    bool first = s->open && !s->closing && renewal < deadline;
+    timer_set(&s->timer, first ? renewal : deadline);
 }
 
 void mailroom_session_run(struct mailroom_session *s)
@@ -153,15 +157,63 @@ static void on_ready(void *context)
     mailroom_session_run(context);
 }
 
+static void take_capability(struct mailroom_session *s, const struct ipc_session_check_out *out)
+{
+    if (!str_empty(out->capability)) {
+        buf_clear(&s->capability);
+        buf_append_str(&s->capability, out->capability);
+    }
+    s->expires_ms = out->expires_ms;
+    s->renew_ms = out->expires_ms - RENEW_BEFORE_MS;
+}
+
+/* A vault that cannot say is no reason to end: it is asked again, or says of itself what changed.
+ */
+static void on_asked_again(void *context, enum status_code status,
+                           const struct ipc_session_check_out *out)
+{
+    struct mailroom_session *s = context;
+    s->doubt = 0;
+    if (status != STATUS_OK || s->closing)
+        return;
+    if (out->status == STATUS_OK)
+        take_capability(s, out);
+    if (out->status != STATUS_DENIED)
+        return;
+    if (s->open)
+        s->protocol->shutdown(
+            s, "This login has ended: its password was changed, or the account closed");
+    else
+        s->refused = true;
+    hook_queue(&s->again, role_loop(s->room->role));
+}
+
+static void ask_again(struct mailroom_session *s, bool renew)
+{
+    const struct ipc_session_check_in in = {.capability = buf_str(&s->capability), .renew = renew};
+    if (s->doubt != 0)
+        channel_cancel(s->room->vault, s->doubt);
+    s->doubt = ipc_session_check_call(s->room->vault, &in, on_asked_again, s);
+}
+
+void mailroom_session_doubt(struct mailroom_session *s)
+{
+    if (s->checked && !s->closing)
+        ask_again(s, false);
+}
+
 static void on_timer(void *context)
 {
     struct mailroom_session *s = context;
     struct now now = mailroom_session_now(s);
-    if (now.mono_ms < s->expires_ms) {
-        s->protocol->tick(s, now);
-    } else {
+    if (now.mono_ms >= s->expires_ms) {
         s->expires_ms = NEVER_MS; /* said once */
         s->protocol->shutdown(s, "Your login is too old, please log in again");
+    } else if (now.mono_ms >= s->renew_ms) {
+        ask_again(s, true);
+        s->renew_ms = now.mono_ms + RENEW_AGAIN_MS;
+    } else {
+        s->protocol->tick(s, now);
     }
     mailroom_session_run(s);
 }
@@ -200,7 +252,7 @@ static void on_checked(void *context, enum status_code status,
         return;
     }
     s->checked = true;
-    s->expires_ms = out->expires_ms;
+    take_capability(s, out);
     mailroom_session_run(s);
 }
 
@@ -257,6 +309,8 @@ void mailroom_session_free(struct mailroom_session *s)
     answer_handover(s, STATUS_GONE);
     if (s->call != 0)
         channel_cancel(s->room->vault, s->call);
+    if (s->doubt != 0)
+        channel_cancel(s->room->vault, s->doubt);
     mailroom_session_watch(s, false);
     s->protocol->free(s);
     timer_set(&s->timer, NEVER_MS);

@@ -59,8 +59,11 @@ struct mailroom_session {
     char trace_id[32];
     bool utf8;
     uint32_t call;      /* the vault owes a reply; 0: it does not */
+    uint32_t doubt;     /* so for a capability that is checked again */
     int64_t expires_ms; /* the capability */
+    int64_t renew_ms;   /* when it is to be renewed */
     bool checked;       /* the vault has vouched for the capability; no mail is touched before */
+    bool refused;       /* not any more, before it was open */
     bool running;
     bool yield;           /* long work was done: now the others, whatever there is still to do */
     bool open;            /* handed over: the edge has its answer */
@@ -74,6 +77,12 @@ struct mailroom_session {
 /* Takes the descriptor of `in` over and answers the handover, now or later. */
 void mailroom_session_new(struct mailroom *room, struct channel *edge, uint32_t id,
                           const struct ipc_handover_in *in);
+
+/*
+ * The account or the vault is another than before: whether the session goes on is asked again, and
+ * it ends with a word where not.
+ */
+void mailroom_session_doubt(struct mailroom_session *s);
 
 /* Tells the vault whether the session wants to hear of its account's changes. */
 bool mailroom_session_watch(struct mailroom_session *s, bool on);

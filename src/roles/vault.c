@@ -5,6 +5,7 @@
 
 #include "base/bug.h"
 #include "base/limits.h"
+#include "roles/change.h"
 #include "roles/config.h"
 #include "roles/keeper_capability.h"
 #include "roles/vault_batch.h"
@@ -50,6 +51,7 @@ struct vault {
     int64_t retention_ms;
     struct vault_settings settings;
     struct capability_keys keys;
+    struct capability_ends ends; /* of logins */
 
     struct hook commit;
     struct hook checkpoint;
@@ -127,18 +129,22 @@ static void send_reply(const struct vault_reply *r)
     }
 }
 
+static void tell_mailrooms(struct vault *v, const struct ipc_changed_in *changed)
+{
+    unsigned index = 0;
+    v->change_lost = false;
+    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));) {
+        struct vault_watch *w = &v->watches[channel_peer_index(ch)];
+        vault_watch_tell(w, ch, changed);
+        v->change_lost |= w->lost;
+    }
+}
+
 /* Mailrooms hear of the commit before anybody learns from elsewhere that it happened. */
 static void send_changes(struct vault *v)
 {
     struct ipc_changed_in changed;
-    unsigned index = 0;
-    bool any = vault_batch_changes(v->batch, &changed);
-    v->change_lost = false;
-    for (struct channel *ch; (ch = role_next_peer(v->role, ROLE_MAILROOM, &index));) {
-        struct vault_watch *w = &v->watches[channel_peer_index(ch)];
-        vault_watch_tell(w, ch, any ? &changed : NULL);
-        v->change_lost |= w->lost;
-    }
+    tell_mailrooms(v, vault_batch_changes(v->batch, &changed) ? &changed : NULL);
 }
 
 /* Couriers hear of what became due once the replies are out. */
@@ -354,23 +360,21 @@ static void purge(void *context)
 /* ---- Requests
  * ------------------------------------------------------------------------------------ */
 
+static bool is_good(const struct vault *v, struct str octets, struct capability *ret_c)
+{
+    return capability_check(&v->keys, octets, role_now(v->role), ret_c) &&
+           ret_c->rights & CAPABILITY_CHANGE_MAIL &&
+           !capability_ends_cover(&v->ends, ret_c->account, ret_c->credential, ret_c->issued_ms);
+}
+
 /*
  * Whose request is it? 0 where the capability says nothing good. A reply of the vault's own, which
  * waits for no commit.
  */
-static uint64_t actor_until(struct vault *v, struct str octets, int64_t *ret_expires_ms)
-{
-    struct capability c = {0};
-    bool good = capability_check(&v->keys, octets, role_now(v->role), &c) &&
-                c.rights & CAPABILITY_CHANGE_MAIL;
-    *ret_expires_ms = c.expires_ms;
-    return good ? c.account : 0;
-}
-
 static uint64_t actor(struct vault *v, struct str octets)
 {
-    int64_t expires_ms;
-    return actor_until(v, octets, &expires_ms);
+    struct capability c;
+    return is_good(v, octets, &c) ? c.account : 0;
 }
 
 static struct vault_ticket ticket(struct channel *ch, uint32_t id)
@@ -486,13 +490,23 @@ static void on_confirm(void *context, struct channel *from, const struct ipc_con
 static void on_session_check(void *context, struct channel *from, uint32_t id,
                              const struct ipc_session_check_in *in)
 {
-    int64_t expires_ms;
-    uint64_t account = actor_until(context, in->capability, &expires_ms);
-    ipc_session_check_reply(
-        from, id,
-        &(struct ipc_session_check_out){.status = account ? STATUS_OK : STATUS_DENIED,
-                                        .account = account,
-                                        .expires_ms = expires_ms});
+    struct vault *v = context;
+    struct capability c = {0};
+    uint8_t renewed[CAPABILITY_SIZE];
+    struct ipc_session_check_out out = {.status = STATUS_OK};
+    if (v->keys.count == 0)
+        out.status = STATUS_GONE;
+    else if (!is_good(v, in->capability, &c))
+        out.status = STATUS_DENIED;
+    if (out.status == STATUS_OK && in->renew) {
+        c.expires_ms = role_now(v->role).mono_ms + CAPABILITY_LIFE_MS;
+        bool minted = capability_mint(&c, &v->keys.keys[0], renewed);
+        out.status = minted ? STATUS_OK : STATUS_NO_MEMORY;
+        out.capability = str_make(renewed, minted ? CAPABILITY_SIZE : 0);
+    }
+    out.account = c.account;
+    out.expires_ms = c.expires_ms;
+    ipc_session_check_reply(from, id, &out);
 }
 
 static void on_watch(void *context, struct channel *from, const struct ipc_watch_in *in)
@@ -513,6 +527,35 @@ static void on_capability_key(void *context, struct channel *from,
     if (!capability_keys_add(&v->keys, in->key))
         log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "bad-capability-key",
                   "the keeper's key has the wrong size");
+}
+
+/* account 0: everybody. */
+static void tell_account_changed(struct vault *v, uint64_t account)
+{
+    const struct ipc_change change = {.kind = CHANGE_ACCOUNT, .account = account};
+    const struct ipc_changed_in changed = {.changes = &change, .changes_count = 1};
+    for (size_t i = 0; account == 0 && i < PEERS_MAX; i++)
+        v->watches[i].lost = true;
+    tell_mailrooms(v, &changed);
+    if (v->change_lost)
+        timer_set(&v->idle, role_now(v->role).mono_ms + IDLE_MS);
+}
+
+/* Nobody acts for a login that has ended, and the mailrooms look which sessions it had. */
+static void on_logins_ended(void *context, struct channel *from,
+                            const struct ipc_logins_ended_in *in)
+{
+    struct vault *v = context;
+    (void)from;
+    for (size_t i = 0; i < in->ends_count; i++) {
+        const struct ipc_login_end *e = &in->ends[i];
+        const struct capability_end end = {e->account, e->credential, e->issued_ms};
+        if (!capability_ends_add(&v->ends, &end)) {
+            role_end(v->role); /* the next one is told again */
+            return;
+        }
+        tell_account_changed(v, e->account);
+    }
 }
 
 /* ---- Life
@@ -597,6 +640,7 @@ static void vault_destroy(void *state)
     arena_reset(&v->config_arena);
     for (size_t i = 0; i < PEERS_MAX; i++)
         vault_watch_release(&v->watches[i]);
+    capability_ends_release(&v->ends);
     explicit_bzero(&v->keys, sizeof v->keys);
     free(v);
 }
@@ -721,6 +765,7 @@ static const struct ipc_handlers handlers = {
     .body_abort = on_body_abort,
     .confirm = on_confirm,
     .capability_key = on_capability_key,
+    .logins_ended = on_logins_ended,
     .flags_store = on_flags_store,
     .copy = on_copy,
     .expunge = on_expunge,

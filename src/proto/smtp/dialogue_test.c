@@ -663,7 +663,7 @@ static void do_step(struct run *r, const struct step *step, size_t from)
         pull(r);
         break;
     case STEP_SHUTDOWN:
-        smtp_server_shutdown(r->s, r->now);
+        smtp_server_shutdown(r->s, NULL, r->now);
         pull(r);
         break;
     case STEP_UNACKED:

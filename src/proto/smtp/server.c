@@ -179,8 +179,8 @@ static void advance(struct smtp_server *s)
     if (s->state == STATE_CHUNK && s->body.chunk_left == 0)
         server_end_chunk(s);
     bool between_bodies = s->state == STATE_COMMAND || s->state == STATE_AUTH;
-    if (s->shutting_down && between_bodies && !is_held(s) && !owner_is_next(s))
-        server_close(s, SMTP_CLOSE_SHUTDOWN, &reply_shutdown);
+    if (s->last_words && between_bodies && !is_held(s) && !owner_is_next(s))
+        server_close(s, SMTP_CLOSE_SHUTDOWN, s->last_words);
 }
 
 /* ---- A connection's begin and end --------------------------------------------------------- */
@@ -237,10 +237,10 @@ void smtp_server_peer_gone(struct smtp_server *s)
     buf_release(&s->out);
 }
 
-void smtp_server_shutdown(struct smtp_server *s, struct now now)
+void smtp_server_shutdown(struct smtp_server *s, const struct smtp_reply *words, struct now now)
 {
     s->active_ms = now.mono_ms;
-    s->shutting_down = true;
+    s->last_words = words ? words : &reply_shutdown;
     advance(s);
 }
 

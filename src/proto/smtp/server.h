@@ -290,10 +290,10 @@ void smtp_server_tls_started(struct smtp_server *s, struct now now);
 void smtp_server_peer_gone(struct smtp_server *s);
 
 /*
- * Ends the dialogue with 421 4.3.2 as soon as no question is open and no body is on its way;
- * CLOSE follows.
+ * Ends the dialogue with these words, a 421 that outlives it (NULL: 421 4.3.2, the server goes
+ * down), as soon as no question is open and no body is on its way; CLOSE follows.
  */
-void smtp_server_shutdown(struct smtp_server *s, struct now now);
+void smtp_server_shutdown(struct smtp_server *s, const struct smtp_reply *words, struct now now);
 
 /* Names for logs and metrics: "RECIPIENT", "early talk". */
 const char *smtp_event_name(enum smtp_event_kind kind);

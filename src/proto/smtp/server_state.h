@@ -53,7 +53,7 @@ struct smtp_server {
     bool hello;   /* EHLO, HELO or LHLO was accepted */
     bool extended;
     bool authenticated;
-    bool shutting_down;
+    const struct smtp_reply *last_words; /* shutting down with them; NULL: it is not */
     struct buf helo;
 
     /* A command line that did not come in one piece; kept while an event borrows from it. */
