@@ -23,8 +23,11 @@ ROUTING = ["bob@elsewhere.test", "bob@[192.0.2.1]", "bob@[IPv6:2001:db8::1]", "a
 
 @pytest.fixture(scope="module")
 def lab():
-    """Nobody answers where its mail goes: it stays in the queue, to be looked at."""
+    """Nobody answers where its mail goes: it stays in the queue, to be looked at. (A domain that
+    does not exist would have it back at once.)"""
     with relay.Lab({"retry": "1h"}) as one:
+        one.records("elsewhere.test. MX 10 mx.elsewhere.test.",
+                    f"mx.elsewhere.test. A {one.address()}")
         for alias, *members in (("away", "someone@elsewhere.test"),
                                 ("both", "alice@demo.test", "someone@elsewhere.test"),
                                 ("team", "alice@demo.test", "bob@demo.test"),
