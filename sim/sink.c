@@ -347,8 +347,10 @@ void sink_give_up(struct sink *s, uint32_t message, bool bounce)
 {
     struct waiting waiting;
     look(s, &waiting);
+    /* What a sender is at may come to wait while it is being done. */
     for (uint32_t m = 1; m <= s->post->count; m++)
-        if (waiting.messages[m] && (message == 0 || message == m))
+        if ((waiting.messages[m] && (message == 0 || message == m)) ||
+            (message == 0 && s->post->messages[m].busy))
             *(bounce ? &s->bounced[m] : &s->removed[m]) = true;
     /* Reports that wait go too, and what they tell of is not known here. */
     for (uint32_t m = 1; m <= s->post->count && message == 0 && waiting.reports > 0; m++)

@@ -153,6 +153,12 @@ static void drop_earlier(struct role *role, enum ipc_role peer, uint8_t index)
     }
 }
 
+void role_cut_off(struct role *role)
+{
+    while (role->peer_count > 0)
+        drop_peer(role->peers[0]);
+}
+
 static void on_peer(void *context, struct channel *from, const struct ipc_peer_in *in)
 {
     struct role *role = context;

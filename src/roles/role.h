@@ -75,6 +75,9 @@ bool role_has_ended(const struct role *role);
 /* The role has finished; the process ends when this turn does. */
 void role_end(struct role *role);
 
+/* Lets go of all peers, without an answer to what they asked: as its death would. */
+void role_cut_off(struct role *role);
+
 /* The vault's: a reader keeps the WAL from being copied, and ought to be ended. */
 void role_tell_wal_kept(struct role *role);
 

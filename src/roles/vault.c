@@ -37,7 +37,7 @@ struct vault {
     struct role *role;
     struct vault_batch *batch;
     int lock_fd;
-    bool dead; /* the disk failed: nothing is answered any more */
+    bool dead; /* the disk failed: nothing is heard or answered any more */
     bool stopping;
     bool stalled;
     int64_t stalled_ms;       /* since when, or when the warden was told last */
@@ -81,6 +81,7 @@ static void fail(struct vault *v, const char *why)
     log_event(role_log(v->role), role_now(v->role), LOG_ERROR, "disk-failed", why);
     timer_set(&v->idle, NEVER_MS);
     timer_set(&v->purge, NEVER_MS);
+    role_cut_off(v->role);
     role_end(v->role);
 }
 
@@ -389,8 +390,6 @@ static struct vault_ticket ticket(struct channel *ch, uint32_t id)
     {                                                                                              \
         struct vault *v = context;                                                                 \
         uint64_t account = actor(v, in->capability);                                               \
-        if (v->dead)                                                                               \
-            return;                                                                                \
         if (account == 0) {                                                                        \
             ipc_##name##_reply(from, id, &(struct ipc_##name##_out){.status = STATUS_DENIED});     \
             return;                                                                                \
@@ -406,8 +405,6 @@ static struct vault_ticket ticket(struct channel *ch, uint32_t id)
                           const struct ipc_##name##_in *in)                                        \
     {                                                                                              \
         struct vault *v = context;                                                                 \
-        if (v->dead)                                                                               \
-            return;                                                                                \
         vault_batch_at(v->batch, role_now(v->role));                                               \
         vault_##name(v->batch, ticket(from, id), in);                                              \
         due(v);                                                                                    \
@@ -444,8 +441,6 @@ static void on_account_add(void *context, struct channel *from, uint32_t id,
                            const struct ipc_account_add_in *in)
 {
     struct vault *v = context;
-    if (v->dead)
-        return;
     vault_account_add(v->batch, ticket(from, id), in, v->mailboxes, v->mailbox_count);
     due(v);
 }
@@ -456,8 +451,6 @@ static void on_store_restored(void *context, struct channel *from, uint32_t id,
 {
     struct vault *v = context;
     unsigned mailroom = 0, courier = 0;
-    if (v->dead)
-        return;
     if (role_next_peer(v->role, ROLE_MAILROOM, &mailroom) ||
         role_next_peer(v->role, ROLE_COURIER, &courier)) {
         ipc_store_restored_reply(
@@ -481,8 +474,6 @@ static void on_confirm(void *context, struct channel *from, const struct ipc_con
 {
     struct vault *v = context;
     (void)from;
-    if (v->dead)
-        return;
     vault_confirm(v->batch, in);
     due(v);
 }
@@ -627,6 +618,15 @@ static void *vault_create(struct role *role)
     return v;
 }
 
+/* A channel that has ended lives on until all that it asked is answered. */
+static void answer_all(struct vault *v)
+{
+    struct vault_reply reply;
+    vault_batch_abandon(v->batch);
+    while (vault_batch_reply(v->batch, &reply))
+        send_reply(&reply);
+}
+
 static void vault_destroy(void *state)
 {
     struct vault *v = state;
@@ -634,6 +634,8 @@ static void vault_destroy(void *state)
     hook_cancel(&v->checkpoint);
     timer_set(&v->idle, NEVER_MS);
     timer_set(&v->purge, NEVER_MS);
+    if (v->batch)
+        answer_all(v);
     vault_batch_close(v->batch);
     if (v->lock_fd >= 0)
         lock_release(v->lock_fd);

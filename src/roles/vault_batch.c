@@ -321,6 +321,16 @@ bool vault_batch_commit(struct vault_batch *b)
     return alive;
 }
 
+void vault_batch_abandon(struct vault_batch *b)
+{
+    const struct vault_ask *asks = (const struct vault_ask *)(const void *)b->queue.asks.ptr;
+    for (const struct put_off *p = b->put_off; p; p = p->next)
+        vault_answer(b, &(struct vault_reply){.ticket = p->ticket, .type = p->type});
+    for (size_t i = 0; i < b->queue.asks.len / sizeof *asks; i++)
+        vault_answer(b, &(struct vault_reply){.ticket = asks[i].ticket, .type = asks[i].type});
+    fail_replies(b, STATUS_GONE);
+}
+
 bool vault_batch_reply(struct vault_batch *b, struct vault_reply *ret_reply)
 {
     if (b->replied == b->replies.len)

@@ -201,6 +201,12 @@ struct vault_reply {
     };
 };
 
+/*
+ * Nothing of what waits is done any more: each request is answered with STATUS_GONE, by
+ * vault_batch_reply. Only vault_batch_close may follow.
+ */
+void vault_batch_abandon(struct vault_batch *b);
+
 /* The next reply of the committed batch; its bytes are borrowed until the next request. */
 bool vault_batch_reply(struct vault_batch *b, struct vault_reply *ret_reply);
 
