@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -11,6 +12,19 @@
 
 static char folder[] = "/tmp/postern-files-XXXXXX";
 static char path[100];
+
+/* Stands in for the C library's: what was synced, and whether the file was in its place by then. */
+static char synced[4];
+static size_t synced_count;
+
+int fsync(int fd)
+{
+    struct stat st;
+    bool is_folder = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+    if (synced_count < sizeof synced)
+        synced[synced_count++] = is_folder ? 'd' : access(path, F_OK) == 0 ? 'F' : 'f';
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static int make_folder(void **state)
 {
@@ -43,6 +57,18 @@ static void a_file_is_replaced_whole_and_read_whole(void **state)
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_string_equal(diag.words, "");
     buf_release(&content);
+}
+
+/* Its content before it takes the name, and then the name. */
+static void a_file_that_was_written_is_on_disk(void **state)
+{
+    (void)state;
+    struct diag diag = {0};
+    unlink(path);
+    synced_count = 0;
+    assert_int_equal(files_write(path, STR("x"), 0600, &diag), STATUS_OK);
+    assert_int_equal(synced_count, 2);
+    assert_memory_equal(synced, "fd", 2);
 }
 
 static void what_cannot_be_read_says_why(void **state)
@@ -114,6 +140,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_others_can_change_is_not_ours),
         cmocka_unit_test(a_file_is_replaced_whole_and_read_whole),
+        cmocka_unit_test(a_file_that_was_written_is_on_disk),
         cmocka_unit_test(what_cannot_be_read_says_why),
         cmocka_unit_test(a_lock_is_held_by_one_process),
     };

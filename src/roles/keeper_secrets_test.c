@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <sqlite3.h>
@@ -13,6 +14,15 @@
 
 static const uint8_t fresh[SCRAM_SALT_SIZE] = "0123456789abcde";
 static const uint8_t other[SCRAM_SALT_SIZE] = "abcdefghijklmno";
+
+/* Stands in for the C library's, which SQLite calls. */
+static unsigned syncs;
+
+int fdatasync(int fd)
+{
+    syncs++;
+    return (int)syscall(SYS_fdatasync, fd);
+}
 
 struct place {
     char folder[64];
@@ -91,6 +101,29 @@ static void a_password_is_kept_over_a_restart(void **state)
     assert_true(result.fits);
     assert_int_equal(stat(p.path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
+    close_place(&p);
+}
+
+static void a_password_is_on_disk_before_anybody_hears_so(void **state)
+{
+    (void)state;
+    struct place p;
+    struct secrets_login login;
+    open_place(&p);
+    syncs = 0;
+    assert_int_equal(set(&p, 7, "alice", NULL, "one", fresh), STATUS_OK);
+    assert_true(syncs > 0);
+    assert_int_equal(secrets_find(p.s, STR("alice"), &login), STATUS_OK);
+    syncs = 0;
+    assert_int_equal(secrets_disable(p.s, 7, true, 1000), STATUS_OK);
+    assert_true(syncs > 0);
+    syncs = 0;
+    assert_int_equal(secrets_remove(p.s, 7, 0, 1000), STATUS_OK);
+    assert_true(syncs > 0);
+    /* With the account its passwords, for whoever gets its number next. */
+    assert_int_equal(set(&p, 7, "carol", NULL, "two", fresh), STATUS_OK);
+    assert_int_equal(secrets_find(p.s, STR("carol"), &login), STATUS_OK);
+    assert_int_equal(login.scram.key_count, 1);
     close_place(&p);
 }
 
@@ -372,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_password_is_kept_over_a_restart),
+        cmocka_unit_test(a_password_is_on_disk_before_anybody_hears_so),
         cmocka_unit_test(passwords_of_an_account_share_their_salt),
         cmocka_unit_test(passwords_are_listed_used_and_removed),
         cmocka_unit_test(a_login_name_is_one_accounts),

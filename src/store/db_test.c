@@ -118,6 +118,28 @@ static void files_are_readable_for_the_group_whatever_the_umask(void **state)
     db_close(db);
 }
 
+static int64_t setting(struct db *db, const char *pragma)
+{
+    struct query *q = db_query(db, pragma);
+    assert_true(query_next(q));
+    int64_t value = query_int(q, 0);
+    assert_int_equal(query_end(q), STATUS_OK);
+    return value;
+}
+
+/* A commit is a sync; a file that somebody spoilt or forged runs nothing, and the WAL shrinks. */
+static void the_writer_is_careful(void **state)
+{
+    (void)state;
+    struct db *db = open_db(DB_WRITE);
+    assert_int_equal(setting(db, "PRAGMA synchronous"), 2);
+    assert_int_equal(setting(db, "PRAGMA trusted_schema"), 0);
+    assert_int_equal(setting(db, "PRAGMA cell_size_check"), 1);
+    assert_int_equal(setting(db, "PRAGMA journal_size_limit"), 64 * 1024 * 1024);
+    assert_int_equal(setting(db, "PRAGMA auto_vacuum"), 2);
+    db_close(db);
+}
+
 #define WITH_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 static void a_snapshot_that_is_held_is_known(void **state)
@@ -145,6 +167,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH_FOLDER(a_reader_sees_every_commit_and_writes_nothing),
+        WITH_FOLDER(the_writer_is_careful),
         WITH_FOLDER(a_snapshot_that_is_held_is_known),
         WITH_FOLDER(a_savepoint_takes_back_its_own_part),
         WITH_FOLDER(a_newer_format_is_refused_in_words),
