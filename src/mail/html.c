@@ -2,8 +2,10 @@
 
 #include "codec/utf8.h"
 
+enum { REFERENCE_SIZE = 8 }; /* the longest of the names below; zeros behind shorter ones */
+
 /* Character references for U+00A0 to U+00FF, in order (HTML 4.01 §24.2). */
-static const char latin1_names[96][8] = {
+static const char latin1_names[96][REFERENCE_SIZE] = {
     "nbsp",   "iexcl",  "cent",   "pound",  "curren", "yen",    "brvbar", "sect",   "uml",
     "copy",   "ordf",   "laquo",  "not",    "shy",    "reg",    "macr",   "deg",    "plusmn",
     "sup2",   "sup3",   "acute",  "micro",  "para",   "middot", "cedil",  "sup1",   "ordm",
@@ -18,7 +20,7 @@ static const char latin1_names[96][8] = {
 };
 
 static const struct {
-    const char *name;
+    char name[REFERENCE_SIZE];
     uint32_t character;
 } other_names[] = {
     {"amp", '&'},      {"lt", '<'},       {"gt", '>'},        {"quot", '"'},
@@ -87,13 +89,17 @@ static uint32_t number_of(struct str digits)
 
 static uint32_t character_of(struct str name)
 {
+    char padded[REFERENCE_SIZE] = {0};
     if (str_starts(name, STR("#")))
         return number_of(str_skip(name, 1));
+    if (name.len == 0 || name.len > sizeof padded)
+        return 0;
+    memcpy(padded, name.ptr, name.len);
     for (size_t i = 0; i < sizeof other_names / sizeof other_names[0]; i++)
-        if (str_eq(name, str_from_c(other_names[i].name)))
+        if (memcmp(padded, other_names[i].name, sizeof padded) == 0)
             return other_names[i].character;
     for (uint32_t i = 0; i < 96; i++)
-        if (str_eq(name, str_from_c(latin1_names[i])))
+        if (memcmp(padded, latin1_names[i], sizeof padded) == 0)
             return 0xA0 + i;
     return 0;
 }
