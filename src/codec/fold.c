@@ -11,11 +11,14 @@ enum { RUN_UNITS = 128, RUN_UNITS_FULL = RUN_UNITS - 32 };
 /* Folding may make a text longer (U+FDFA becomes 18 characters). */
 enum { FOLDED_UNITS = RUN_UNITS * 18 };
 
+/* The result stands here, and not with each run, for the compiler clears what a function declares.
+ */
 struct folder {
     const UNormalizer2 *form;
     struct buf *out;
     size_t count;
     UChar units[RUN_UNITS];
+    UChar folded[FOLDED_UNITS];
 };
 
 /* Both are static tables inside ICU; the first call of each loads it. */
@@ -49,16 +52,15 @@ static void put_units(struct buf *out, const UChar *units, size_t count)
 
 static void flush(struct folder *f)
 {
-    UChar folded[FOLDED_UNITS];
     UErrorCode error = U_ZERO_ERROR;
     if (f->count == 0)
         return;
     int32_t len =
-        unorm2_normalize(f->form, f->units, (int32_t)f->count, folded, FOLDED_UNITS, &error);
+        unorm2_normalize(f->form, f->units, (int32_t)f->count, f->folded, FOLDED_UNITS, &error);
     if (U_FAILURE(error))
         f->out->failed = true;
     else
-        put_units(f->out, folded, (size_t)len);
+        put_units(f->out, f->folded, (size_t)len);
     f->count = 0;
 }
 
