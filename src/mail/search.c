@@ -138,15 +138,16 @@ static size_t high_len(struct str s)
     return len;
 }
 
-/* All of s but its last run; or up to the first that is so long that it has to be cut. */
-static size_t quick_len(struct str s)
+/*
+ * All of s but its last run; or up to the first that is so long that it has to be cut. The first
+ * `ascii` bytes are ASCII, one at least, and the next is not.
+ */
+static size_t quick_len(struct str s, size_t ascii)
 {
     size_t cut = 0;
-    if (utf8_is_ascii(s))
-        return s.len - 1;
-    for (size_t at = utf8_ascii_len(s); at < s.len;) {
+    for (size_t at = ascii; at < s.len;) {
         size_t high = high_len(str_skip(s, at));
-        cut = at > 0 ? at - 1 : 0;
+        cut = at - 1;
         if (high >= SEARCH_RUN_MAX / 2)
             return cut;
         at += high;
@@ -165,10 +166,13 @@ static void fold_piece(struct search_folder *f, struct str piece, struct buf *ou
         if (piece.len == 0)
             return;
         flush_run(f, out);
-        size_t quick = quick_len(piece);
-        if (quick == 0)
-            quick = utf8_ascii_len(piece) - 1;
-        fold_whole(f, str_sub(piece, 0, quick), out);
+        size_t ascii = utf8_ascii_len(piece), quick = piece.len - 1;
+        if (ascii < piece.len)
+            quick = quick_len(piece, ascii);
+        if (quick < ascii)
+            put_folded(f, str_sub(piece, 0, quick), out);
+        else
+            fold_whole(f, str_sub(piece, 0, quick), out);
         f->run[0] = piece.ptr[quick];
         f->run_len = 1;
         piece = str_skip(piece, quick + 1);
@@ -195,6 +199,13 @@ static uint32_t trigram_hash(const char *bytes)
                       (uint64_t)(unsigned char)bytes[2] << 16);
 }
 
+/* A table, for to shift by what is not known costs three steps where there is no BMI. */
+static void set_bit(uint8_t *bits, uint32_t bit)
+{
+    static const uint8_t places[8] = {1, 2, 4, 8, 16, 32, 64, 128};
+    bits[bit >> 3] |= places[bit & 7];
+}
+
 static void add_trigrams(uint8_t *bits, size_t size, struct str text)
 {
     enum { AT_ONCE = 6 }; /* trigrams in eight bytes */
@@ -204,15 +215,11 @@ static void add_trigrams(uint8_t *bits, size_t size, struct str text)
         memcpy(&word, text.ptr, sizeof word);
         word = le64toh(word);
 #pragma GCC unroll 6
-        for (int i = 0; i < AT_ONCE; i++, word >>= 8) {
-            uint32_t bit = hash_place(word) & mask;
-            bits[bit >> 3] |= (uint8_t)(1u << (bit & 7));
-        }
+        for (int i = 0; i < AT_ONCE; i++, word >>= 8)
+            set_bit(bits, hash_place(word) & mask);
     }
-    for (; text.len >= 3; text = str_skip(text, 1)) {
-        uint32_t bit = trigram_hash(text.ptr) & mask;
-        bits[bit >> 3] |= (uint8_t)(1u << (bit & 7));
-    }
+    for (; text.len >= 3; text = str_skip(text, 1))
+        set_bit(bits, trigram_hash(text.ptr) & mask);
 }
 
 void signature_init(struct signature_builder *b)
@@ -281,13 +288,29 @@ static void halve(uint8_t *bits, size_t size)
     }
 }
 
+/*
+ * The bits of each byte of a word, as a byte; those of sixteen words add up to 128 at most. Without
+ * the processor's instruction, which the oldest amd64 lacks, this is twice as fast as what the
+ * compiler has instead.
+ */
+static uint64_t count_in_bytes(uint64_t word)
+{
+    word -= word >> 1 & EACH(0x55);
+    word = (word & EACH(0x33)) + (word >> 2 & EACH(0x33));
+    return (word + (word >> 4)) & EACH(0x0F);
+}
+
+/* size: a multiple of SIGNATURE_SIZE_MIN. */
 static size_t count_bits(const uint8_t *bits, size_t size)
 {
+    const uint64_t evens = 0x00FF00FF00FF00FFu, ones = 0x0001000100010001u;
     size_t count = 0;
-    for (size_t i = 0; i < size; i += 8) {
-        uint64_t word;
-        memcpy(&word, bits + i, sizeof word);
-        count += (size_t)__builtin_popcountll(word);
+    for (size_t i = 0; i < size; i += SIGNATURE_SIZE_MIN) {
+        uint64_t sums = 0, words[SIGNATURE_SIZE_MIN / 8];
+        memcpy(words, bits + i, sizeof words);
+        for (size_t k = 0; k < SIGNATURE_SIZE_MIN / 8; k++)
+            sums += count_in_bytes(words[k]);
+        count += (size_t)(((sums & evens) + (sums >> 8 & evens)) * ones >> 48);
     }
     return count;
 }
