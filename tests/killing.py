@@ -110,9 +110,13 @@ class Killer:
         return self.kill_after(self.chance.randrange(len(messages) // 2), messages,
                                lambda: self.kill_role(role))
 
+    def one_of(self, role):
+        """Where there are several, any of them."""
+        return self.chance.choice(processes.names_of(self.server, role) or [role])
+
     def kill_role(self, role):
         begin = time.monotonic()
-        pid = processes.kill_role(self.server, role)
+        pid = processes.kill_role(self.server, self.one_of(role))
         self.note(role, begin)
         return pid
 
@@ -131,7 +135,7 @@ class Killer:
 
     def round_point(self, point, messages):
         role, call = self.points[point]
-        pid = processes.wait_for_role(self.server, role)
+        pid = processes.wait_for_role(self.server, self.one_of(role))
         when = self.chance.randrange(1, 5 if call != "sendto" else 40)
         begin = time.monotonic()
         with processes.Strace([pid], "-e", f"trace={call}", "-e",

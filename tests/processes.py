@@ -60,9 +60,16 @@ def name_of(pid):
 
 def roles(server):
     """{name: pid} of the roles that run now; of several of a kind the first has the kind's name."""
-    named = {name_of(pid): pid for pid in descendants(server.process.pid)}
+    parents = dict(_parents())
+    named = {name_of(pid): pid for pid in descendants(server.process.pid)
+             if role_of(parents.get(pid)) is None}  # the keeper's own children are not the keeper
     named.pop(None, None)
     return named
+
+
+def names_of(server, role):
+    """Those of roles() that are of that kind."""
+    return [name for name in sorted(roles(server)) if name.split()[0] == role]
 
 
 def edges(server):

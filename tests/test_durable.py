@@ -24,34 +24,33 @@ def server(tmp_path_factory):
 
 
 class Trace:
-    """What vault and edge wrote, synced and sent while `act` ran."""
+    """What vault and edges wrote, synced and sent while `act` ran."""
 
     def __init__(self, server, path, act):
-        running = processes.roles(server)
-        self.vault, self.edge = running["vault"], running["edge"]
+        self.vault, self.edges = processes.roles(server)["vault"], processes.edges(server)
         options = ["-f", "-v", "-yy", "-s", "4000000", "-e", f"trace={WATCHED}"]
-        with processes.Strace([self.vault, self.edge], *options, output=path):
+        with processes.Strace([self.vault, *self.edges], *options, output=path):
             act()
         self.calls = [call for call in processes.read_trace(path) if call.end is not None]
 
-    def of(self, pid, names, place):
+    def of(self, pids, names, place):
         return [call for call in self.calls
-                if call.pid == pid and call.name in names and place in call.on()]
+                if call.pid in pids and call.name in names and place in call.on()]
 
     def wal_writes(self):
-        return self.of(self.vault, WRITES, "-wal>")
+        return self.of([self.vault], WRITES, "-wal>")
 
     def wal_syncs(self):
-        return [call for call in self.of(self.vault, SYNCS, "-wal>") if call.result == "0"]
+        return [call for call in self.of([self.vault], SYNCS, "-wal>") if call.result == "0"]
 
     def kept(self):
         """(id, the edge's call that told the client) of each 250 to a message."""
-        return [(match[1], call) for call in self.of(self.edge, SENDS, "<TCP")
+        return [(match[1], call) for call in self.of(self.edges, SENDS, "<TCP")
                 for match in KEPT.finditer(call.arguments)]
 
     def check(self, message_id, reply):
         """The edge asks -> the vault writes -> it syncs -> it answers -> the edge says 250."""
-        asked = [call for call in self.of(self.edge, SENDS, "<UNIX")
+        asked = [call for call in self.of(self.edges, SENDS, "<UNIX")
                  if message_id in call.arguments and call.end < reply.start]
         assert asked, f"{message_id}: the vault was not asked"
         written = [call for call in self.wal_writes()
@@ -59,7 +58,7 @@ class Trace:
         assert written and written[0].end < reply.start, f"{message_id}: 250 before it is written"
         synced = [call for call in self.wal_syncs() if call.start > written[0].end]
         assert synced and synced[0].end < reply.start, f"{message_id}: 250 before it is synced"
-        answered = [call for call in self.of(self.vault, SENDS, "<UNIX")
+        answered = [call for call in self.of([self.vault], SENDS, "<UNIX")
                     if synced[0].end < call.start < reply.start]
         assert answered, f"{message_id}: the vault answered before it synced"
 
@@ -96,7 +95,7 @@ def test_lmtp_replies_come_after_the_sync_too(server, tmp_path):
 
     trace = Trace(server, tmp_path / "trace", send)
     assert [reply[:3] for reply in replies] == ["250", "250"]
-    told = [call for call in trace.of(trace.edge, SENDS, "<TCP") if '"250 2.' in call.arguments][-1]
+    told = [call for call in trace.of(trace.edges, SENDS, "<TCP") if '"250 2.' in call.arguments][-1]
     last_write = [call for call in trace.wal_writes() if call.start < told.start][-1]
     assert any(last_write.end < sync.start and sync.end < told.start
                for sync in trace.wal_syncs())

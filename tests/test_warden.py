@@ -134,7 +134,8 @@ def test_a_role_that_does_not_answer_any_more_is_started_anew(tmp_path, role):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_cleanly_and_leaves_no_process(server, number):
-    pids = [server.pid_of(role) for role in ("vault", "keeper", "mailroom", "courier", "edge")]
+    pids = processes.roles(server).values()
+    assert {server.pid_of(role) for role in serve.ROLES} <= set(pids)
     server.process.send_signal(number)
     assert server.process.wait(postern.STOP_S) == 0
     server.process = None
@@ -156,6 +157,23 @@ def test_several_processes_of_a_role_share_the_work(tmp_path):
             assert client.ehlo("client.test")[0] == 250
             client.quit()
         assert served_name(server.ports["submissions"]) == "mail.test"
+
+
+def edges_on(folder, processors):
+    """How many edges there are of a server that may run on these."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        with serve.Serve(folder, listeners=("mx",)) as server:
+            return len(processes.edges(server))
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def test_unless_told_there_is_an_edge_for_each_processor_up_to_four(tmp_path):
+    all_of_them = os.sched_getaffinity(0)
+    assert edges_on(tmp_path / "one", {min(all_of_them)}) == 1
+    assert edges_on(tmp_path / "all", all_of_them) == min(4, len(all_of_them))
 
 
 def run_serve(config):

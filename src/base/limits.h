@@ -93,6 +93,12 @@
 /* Connections of all edges; more wait in the kernel's backlog. */
 #define LIMIT_CONNECTIONS 20000
 
+/*
+ * Edges there are unless the configuration says how many: one for each processor, and no more than
+ * this. What comes in is then held up elsewhere.
+ */
+#define LIMIT_EDGES_UNASKED 4
+
 /* A role that has not answered the warden for this long hangs: it is ended and started anew. */
 #define LIMIT_ROLE_SILENCE_MS (60 * 1000)
 

@@ -104,7 +104,7 @@ static void set_defaults(struct config *c)
         .limits = default_limits,
         .outbound = default_outbound,
     };
-    for (int role = ROLE_EDGE; role <= ROLE_VAULT; role++)
+    for (int role = ROLE_COURIER; role <= ROLE_VAULT; role++)
         c->processes[role] = 1;
 }
 

@@ -180,9 +180,9 @@ struct config {
     struct str users[ROLE_END]; /* a name or a decimal uid; for a start as root */
     struct str group;
     struct config_place user_places[ROLE_END], group_place; /* of their names */
-    unsigned processes[ROLE_END];
-    struct str login_domain;  /* A-labels; empty: none */
-    char recipient_delimiter; /* NUL: none */
+    unsigned processes[ROLE_END]; /* of the edge 0: as many as the machine has use for */
+    struct str login_domain;      /* A-labels; empty: none */
+    char recipient_delimiter;     /* NUL: none */
     bool reverse_dns;
     bool log_json;
     enum log_level log_level;

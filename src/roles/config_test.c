@@ -65,7 +65,7 @@ static void a_short_file_has_sensible_defaults(void **state)
     assert_str(r.config.control, "/var/lib/postern/control");
     assert_str(r.config.users[ROLE_KEEPER], "postern-keeper");
     assert_str(r.config.group, "postern");
-    assert_int_equal(r.config.processes[ROLE_EDGE], 1);
+    assert_int_equal(r.config.processes[ROLE_EDGE], 0);
     assert_int_equal(r.config.recipient_delimiter, '+');
     assert_true(r.config.reverse_dns);
     assert_int_equal(r.config.mailbox_count, 5);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/limits.h"
 #include "io/files.h"
 #include "io/tls.h"
 #include "roles/key_check.h"
@@ -192,6 +194,16 @@ static enum status_code check_anchors(const struct warden_settings *s, struct bu
     return first;
 }
 
+/* One for each processor that we may run on. */
+static unsigned edges_of_this_machine(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        return LIMIT_EDGES_UNASKED; /* more processors than a set holds */
+    unsigned processors = (unsigned)CPU_COUNT(&set);
+    return processors < LIMIT_EDGES_UNASKED ? processors : LIMIT_EDGES_UNASKED;
+}
+
 static enum status_code load(struct warden_settings *s, const char *path, struct buf *words)
 {
     struct diag diag = {0};
@@ -207,6 +219,8 @@ static enum status_code load(struct warden_settings *s, const char *path, struct
     status = config_parse(s->text, &s->arena, &s->config, &errors);
     if (status != STATUS_OK && status != STATUS_INVALID)
         return status;
+    if (s->config.processes[ROLE_EDGE] == 0)
+        s->config.processes[ROLE_EDGE] = edges_of_this_machine();
     enum status_code parts[] = {status, load_certificates(s, &errors),
                                 spawn_check_users(&s->config, &errors), STATUS_OK, STATUS_OK};
     conf_errors_print(&errors, s->file_name, words);
