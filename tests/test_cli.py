@@ -143,6 +143,38 @@ def test_quoted_local_parts(cli):
     cli("address", "remove", '"two words"@demo.test')
 
 
+def test_an_alias_that_leads_to_nobody_is_told_of(cli):
+    def warnings(*words):
+        done = cli.run(*words)
+        assert done.returncode == OK
+        return [line.partition(" warning: ")[2] for line in done.stderr.splitlines()]
+
+    def left_out(address):
+        return [row["words"] for row in cli.json("explain", address) if row["topic"] == "left out"]
+
+    assert warnings("alias", "add", "dead@demo.test", "none@demo.test") == [
+        "mail for none@demo.test is refused now: 550 5.1.1 No such mailbox here",
+        "so all mail for dead@demo.test is refused"]
+    mixed = "alias", "add", "mixed@demo.test", "alice@demo.test", "dead@demo.test", "--json"
+    assert warnings(*mixed) == [
+        "mail for dead@demo.test is refused now: 550 5.1.1 No such mailbox here"]
+    assert left_out("mixed@demo.test") == ["dead@demo.test: 550 5.1.1 No such mailbox here",
+                                           "none@demo.test: 550 5.1.1 No such mailbox here"]
+    assert warnings("alias", "set", "dead@demo.test", "mixed@demo.test") == []
+    assert left_out("mixed@demo.test") == []  # each once; alice gets it
+    assert warnings("alias", "set", "mixed@demo.test", "dead@demo.test")[-1] == (
+        "so all mail for mixed@demo.test is refused")
+    assert left_out("someone@[127.0.0.1]") == left_out("postmaster") == []
+    if cli.running:
+        client = mail.smtp(cli.demo)
+        client.ehlo()
+        client.mail("")
+        assert client.rcpt("mixed@demo.test")[0] == 550
+        client.quit()
+    for name in "dead", "mixed":
+        cli("alias", "remove", f"{name}@demo.test")
+
+
 def test_aliases(cli):
     cli("alias", "add", "team@demo.test", "alice@demo.test", "bob@demo.test")
     cli("alias", "add", "team@demo.test", "bob@demo.test", status=EXISTS)

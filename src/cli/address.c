@@ -2,6 +2,7 @@
 #include "cli/directory.h"
 #include "cli/listing.h"
 #include "cli/names.h"
+#include "cli/reach.h"
 
 /* ---- Addresses
  * ---------------------------------------------------------------------------------------- */
@@ -242,6 +243,24 @@ static enum cli_exit check_alias(struct cli *cli, struct db *db, const struct cl
     return CLI_OK;
 }
 
+/* Those who could not get a copy, had it come now: mistyped, perhaps, or to be made later. */
+static void warn_of_targets(struct cli *cli, const struct config *config,
+                            const struct cli_address *alias, const struct str *targets)
+{
+    struct db *db = NULL;
+    if (cli_database(cli, config, &db) != CLI_OK)
+        return;
+    bool all = !str_empty(cli_refusal(cli, config, db, alias->whole));
+    for (size_t i = 0; i + 1 < cli->arg_count; i++) {
+        struct str why = cli_refusal(cli, config, db, targets[i]);
+        if (!str_empty(why))
+            cli_warn(cli, "mail for %s is refused now: %.*s", cli->args[i + 1], STR_ARG(why));
+    }
+    if (all)
+        cli_warn(cli, "so all mail for %s is refused", cli->args[0]);
+    db_close(db);
+}
+
 static enum cli_exit put_alias(struct cli *cli, bool is_new)
 {
     struct config config;
@@ -264,6 +283,7 @@ static enum cli_exit put_alias(struct cli *cli, bool is_new)
     cli_server_close(server);
     if (code != CLI_OK)
         return code;
+    warn_of_targets(cli, &config, &alias, targets);
     return cli_done(cli, "alias %s %s", cli->args[0], is_new ? "added" : "changed");
 }
 

@@ -287,6 +287,16 @@ enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, 
     return code;
 }
 
+void cli_warn(struct cli *cli, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fflush(cli->out);
+    fprintf(cli->err, "postern: %s: warning: ", cli->command->name);
+    cli_vcomplain(cli->err, format, args);
+    va_end(args);
+}
+
 enum cli_exit cli_usage(struct cli *cli, const char *format, ...)
 {
     va_list args;

@@ -87,6 +87,9 @@ const char *cli_option_nth(const struct cli *cli, const char *name, size_t n);
 enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* The same behind "warning: ", for what was done all the same. */
+void cli_warn(struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
 /* The words on err, with a line end; nothing in them moves a cursor. */
 void cli_vcomplain(FILE *err, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));

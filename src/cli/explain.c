@@ -4,6 +4,8 @@
 #include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/listing.h"
+#include "cli/names.h"
+#include "cli/reach.h"
 #include "cli/server.h"
 #include "codec/date.h"
 #include "mail/address.h"
@@ -14,6 +16,7 @@
 enum {
     WORDS_SIZE = 2000,
     WAITING_MAX = 100000,
+    MEMBERS_MAX = 1000,   /* of aliases, looked at */
     RELAYS_MS = 30 * 1000 /* for all addresses that an alias leads to: then no more are asked for */
 };
 
@@ -134,6 +137,55 @@ static enum cli_exit say_relays(struct explaining *e, const struct ipc_recipient
     return code;
 }
 
+/* ---- Aliases -----------------------------------------------------------------------------------
+ */
+
+/* What alias leads to, appended to the list, each address once. */
+static size_t add_members(struct explaining *e, struct str stored, struct str *list, size_t count)
+{
+    struct domain_record domain;
+    struct address_record address;
+    struct str *targets;
+    size_t target_count;
+    ptrdiff_t at = str_rfind_byte(stored, '@');
+    struct arena *arena = &e->cli->arena;
+    if (at < 0 ||
+        directory_domain(e->db, str_skip(stored, (size_t)at + 1), arena, &domain) != STATUS_OK ||
+        directory_address(e->db, domain.id, str_sub(stored, 0, (size_t)at), arena, &address) !=
+            STATUS_OK ||
+        address.alias == 0 ||
+        directory_alias_targets(e->db, address.alias, arena, &targets, &target_count) != STATUS_OK)
+        return count;
+    for (size_t i = 0; i < target_count && count < MEMBERS_MAX; i++) {
+        bool known = false;
+        for (size_t j = 0; j < count; j++)
+            known = known || str_eq(list[j], targets[i]);
+        if (!known)
+            list[count++] = targets[i];
+    }
+    return count;
+}
+
+/* Members of an alias that get nothing; the mail is taken where another one can have it. */
+static void say_left_out(struct explaining *e, const struct mailbox_address *address)
+{
+    struct str *list = arena_alloc_array(&e->cli->arena, MEMBERS_MAX, sizeof *list);
+    struct buf stored;
+    size_t count = 0;
+    buf_init(&stored, 4 * LIMIT_PATH_SIZE);
+    if (list && !address->is_literal && address_normal_local(&stored, address) &&
+        buf_append_byte(&stored, '@') && address_normal_domain(&stored, address->domain))
+        count = add_members(e, buf_str(&stored), list, 0);
+    buf_release(&stored);
+    for (size_t i = 0; i < count; i++) {
+        struct str why = cli_refusal(e->cli, &e->config, e->db, list[i]);
+        if (!str_empty(why))
+            say(e, "left out", "%.*s: %.*s", STR_ARG(cli_print_stored(e->cli, list[i])),
+                STR_ARG(why));
+        count = add_members(e, list[i], list, count);
+    }
+}
+
 /* ---- The command -------------------------------------------------------------------------------
  */
 
@@ -146,7 +198,8 @@ static void say_for_strangers(struct explaining *e, struct text address)
     say(e, "from strangers", "%u %.*s %.*s", out.code, STR_ARG(out.enhanced), STR_ARG(out.text));
 }
 
-static enum cli_exit explain(struct explaining *e, struct text address)
+static enum cli_exit explain(struct explaining *e, struct text address,
+                             const struct mailbox_address *mailbox)
 {
     const struct mailroom_rcpt own = {.recipient = address, .may_relay = true};
     struct ipc_recipient_out out;
@@ -155,6 +208,7 @@ static enum cli_exit explain(struct explaining *e, struct text address)
     say_for_strangers(e, address);
     for (size_t i = 0; i < out.targets_count; i++)
         say_target(e, &out.targets[i]);
+    say_left_out(e, mailbox);
     return say_relays(e, &out);
 }
 
@@ -162,7 +216,7 @@ enum cli_exit run_explain(struct cli *cli)
 {
     struct explaining e = {.cli = cli};
     struct str address = str_from_c(cli->args[0]);
-    struct mailbox_address mailbox;
+    struct mailbox_address mailbox = {.local = address};
     if (!str_eq_nocase(address, STR("postmaster")) &&
         address_parse_mailbox(address, &mailbox) != ADDRESS_OK)
         return cli_usage(cli, "%s is no address", cli->args[0]);
@@ -170,7 +224,7 @@ enum cli_exit run_explain(struct cli *cli)
     if (code != CLI_OK)
         return code;
     listing_init(&e.listing, columns, 2);
-    code = explain(&e, text_from(address));
+    code = explain(&e, text_from(address), &mailbox);
     db_close(e.db);
     if (code == CLI_OK)
         listing_print_table(&e.listing, cli->out, cli->json, "");
