@@ -266,6 +266,14 @@ def test_every_command_has_help():
         assert ("--json" in done.stdout) == (command.split()[0] != "sendmail")
 
 
+def test_an_empty_word_does_not_mean_all_of_the_queue(cli):
+    for words in ([""], ["--sender", ""], ["--recipient", ""], ["--trace", ""], ["--domain", ""],
+                  ["--sender", "no address"], ["--recipient", "<>"]):
+        for command in "list", "remove":
+            assert "queue" in cli("queue", command, *words, status=USAGE), words
+    cli("queue", "list", "--sender", "<>")
+
+
 def test_version():
     done = subprocess.run([postern.PROGRAM, "--version"], capture_output=True, text=True)
     assert re.fullmatch(r"postern \d+\.\d+\.\d+\n", done.stdout)

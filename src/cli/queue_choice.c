@@ -1,6 +1,7 @@
 #include "cli/queue_choice.h"
 
 #include "cli/names.h"
+#include "mail/address.h"
 #include "roles/config_value.h"
 
 static enum cli_exit read_time(struct cli *cli, const char *option, int64_t *ret_ms)
@@ -14,6 +15,28 @@ static enum cli_exit read_time(struct cli *cli, const char *option, int64_t *ret
     return CLI_OK;
 }
 
+/* An empty word, of a variable that was not set perhaps, would be no condition, and mean all. */
+static enum cli_exit check_words(struct cli *cli)
+{
+    static const char *const options[] = {"--sender", "--recipient", "--trace"};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        const char *given = cli_option(cli, options[i]);
+        struct mailbox_address mailbox;
+        if (!given)
+            continue;
+        if (given[0] == '\0')
+            return cli_usage(cli, "%s needs a value that is not empty", options[i]);
+        bool is_address = i == 2 || (i == 0 && strcmp(given, "<>") == 0) ||
+                          address_parse_mailbox(str_from_c(given), &mailbox) == ADDRESS_OK;
+        if (!is_address)
+            return cli_usage(cli, "%s is no address", given);
+    }
+    for (size_t i = 0; i < cli->arg_count; i++)
+        if (cli->args[i][0] == '\0')
+            return cli_usage(cli, "an id is empty");
+    return CLI_OK;
+}
+
 static enum cli_exit read_conditions(struct cli *cli, struct queue_selection *s)
 {
     const char *domain = cli_option(cli, "--domain");
@@ -23,7 +46,9 @@ static enum cli_exit read_conditions(struct cli *cli, struct queue_selection *s)
         .recipient = text_from(str_from_c(cli_option(cli, "--recipient"))),
         .held_only = cli_option(cli, "--held") != NULL,
     };
-    enum cli_exit code = domain ? cli_domain_name(cli, domain, &s->domain) : CLI_OK;
+    enum cli_exit code = check_words(cli);
+    if (code == CLI_OK && domain)
+        code = cli_domain_name(cli, domain, &s->domain);
     if (code == CLI_OK)
         code = read_time(cli, "--older", &s->older_ms);
     return code == CLI_OK ? read_time(cli, "--younger", &s->younger_ms) : code;
