@@ -98,8 +98,21 @@ def test_domains_in_other_scripts(cli):
 
 
 def test_a_domain_with_addresses_stays(cli):
-    cli("domain", "remove", "demo.test", status=TRY_AGAIN)
-    assert "demo.test" in names(cli.json("domain", "list"), "domain")
+    cli("domain", "add", "full.test")
+    for n in range(6):
+        cli("address", "add", f"n{n}@full.test", "alice@demo.test")
+    cli("alias", "add", "a@full.test", "alice@demo.test")
+    said = cli("domain", "remove", "full.test", status=FAILED).splitlines()
+    assert said == [
+        "postern: domain remove: there are addresses in full.test; without them it can go:",
+        "  postern alias remove a@full.test",
+        *(f"  postern address remove n{n}@full.test" for n in range(4)), "  and 2 more"]
+    assert "full.test" in names(cli.json("domain", "list"), "domain")
+    for line in said[1:-1]:
+        cli(*line.split()[1:])
+    for n in range(4, 6):
+        cli("address", "remove", f"n{n}@full.test")
+    cli("domain", "remove", "full.test")
 
 
 def test_accounts(cli):
@@ -215,7 +228,7 @@ def test_passwords(cli, tmp_path):
     assert "password" not in phone
     (tmp_path / "new").write_text("in a file\n")
     cli("password", "set", "bob@demo.test", "--password-file", tmp_path / "new")
-    cli("password", "set", "bob@demo.test", "--password-file", tmp_path / "gone", status=FAILED)
+    cli("password", "set", "bob@demo.test", "--password-file", tmp_path / "gone", status=NOT_FOUND)
     cli("password", "set", "bob@demo.test", status=FAILED)
     cli("password", "set", "bob@demo.test", "--generate", "--password-file", "-", status=USAGE)
     cli("password", "set", "nobody@demo.test", "--generate", status=NOT_FOUND)
@@ -263,7 +276,108 @@ def test_every_command_has_help():
         done = subprocess.run([postern.PROGRAM, *words, "--help"], capture_output=True, text=True)
         assert done.returncode == OK and done.stdout.startswith(f"usage: postern {words[0]}")
         assert "--config" in done.stdout and not done.stderr
-        assert ("--json" in done.stdout) == (command.split()[0] != "sendmail")
+        assert ("--json" in done.stdout) == (words[0] not in ("demo", "setup", "serve", "sendmail"))
+
+
+# ---- The manual ------------------------------------------------------------------------------------
+
+
+def commands():
+    """[(words, the options that its help has)]"""
+    overview = subprocess.run([postern.PROGRAM, "--help"], capture_output=True, text=True).stdout
+    for line in overview.splitlines():
+        if not line.startswith("  "):
+            continue
+        words = [word for word in line.strip().split("  ")[0].split()
+                 if re.fullmatch("[a-z-]+", word)]
+        told = subprocess.run([postern.PROGRAM, *words, "--help"], capture_output=True, text=True)
+        yield words, set(re.findall(r"(?m)^  (?:-., )?(--[a-z-]+)", told.stdout))
+
+
+def test_the_manual_has_each_command_and_each_option():
+    source = (postern.ROOT / "docs/postern.1").read_text()
+    # An entry of the list: the command, and what follows until the next one.
+    entries = re.split(r"(?m)^\.It Nm Cm ", source)
+    everywhere = {"--config", "--json", "--help"}
+    password = {"--password-file", "--generate"}
+    conditions = {"--sender", "--recipient", "--domain", "--trace", "--older", "--younger", "--held",
+                  "--all"}
+    for option in everywhere | password | conditions:
+        assert f"Fl {option[1:]}" in source, option
+    told = 0
+    for words, options in commands():
+        name = " ".join(words)
+        found = [entry for entry in entries if re.match(rf"{name}( [A-Z]|$|\n)", entry)]
+        assert len(found) == 1, f"postern.1 has {len(found)} entries for {name}"
+        options -= everywhere
+        if words[0] in ("account", "password", "setup"):
+            options -= password
+        if words[0] == "queue":
+            options -= conditions
+        for option in options:
+            assert f"Fl {option[1:]}" in found[0], f"postern.1 does not tell of {name} {option}"
+        told += 1
+    assert told > 40 and len(entries) == told + 1
+
+
+def test_the_manual_has_each_exit_status():
+    overview = subprocess.run([postern.PROGRAM, "--help"], capture_output=True, text=True).stdout
+    source = (postern.ROOT / "docs/postern.1").read_text()
+    section = source[source.index(".Sh EXIT STATUS"):source.index(".Sh EXAMPLES")]
+    assert re.findall(r"(?m)^\.It (\d)$", section) == list("012345")
+    assert re.findall(r"\b([0-5]) ", overview[overview.index("Exit status"):]) == list("012345")
+
+
+def json_fields():
+    """{command: the fields that the manual says it answers with}"""
+    source = (postern.ROOT / "docs/postern.1").read_text()
+    section = source[source.index(".Sh JSON"):source.index(".Sh EXIT STATUS")]
+    fields = {}
+    for entry in re.split(r"(?m)^\.It Cm ", section)[1:]:
+        head, _, body = entry.partition("\n")
+        told = set(re.findall(r"[a-z_]+", " ".join(
+            line for line in body.splitlines() if line.startswith(".Va "))[4:].replace(".Va", "")))
+        for command in head.split(" , Cm "):
+            fields[command] = told
+    return fields
+
+
+def test_json_has_the_fields_of_the_manual(cli):
+    fields = json_fields()
+    cli("alias", "add", "json@demo.test", "alice@demo.test")
+    cli("catch-all", "set", "demo.test", "bob@demo.test")
+    asked = [["version"], ["domain", "list"], ["domain", "show", "demo.test"],
+             ["catch-all", "show", "demo.test"], ["account", "list"],
+             ["account", "show", "bob@demo.test"], ["address", "list"],
+             ["address", "show", "bob@demo.test"], ["alias", "list"],
+             ["alias", "show", "json@demo.test"], ["password", "list", "bob@demo.test"],
+             ["explain", "json@demo.test"]]
+    for words in asked:
+        shown = cli.json(*words)
+        name = next(name for name in fields if " ".join(words).startswith(name))
+        for one in shown if isinstance(shown, list) else [shown]:
+            assert one.keys() == fields[name], words
+        assert isinstance(shown, list) == (words[-1] == "list" or words[:2] == ["password", "list"]
+                                           or words[0] == "explain")
+    known = cli.json("password", "list", "bob@demo.test")[0]["id"]
+    assert cli.json("password", "show", "bob@demo.test", known).keys() == fields["password show"]
+    for words, status in (["status"], OK if cli.running else NOT_FOUND), (["queue", "list"], OK):
+        done = cli.run(*words, "--json")
+        assert done.returncode == status
+        shown = json.loads(done.stdout)
+        assert shown == [] if words[0] == "queue" else shown.keys() == fields["status"]
+    made = cli.json("account", "add", "json2@demo.test", "--generate")
+    assert made.keys() == fields["account add"]
+    for words in (["password", "set", "json2@demo.test", "--generate"],
+                  ["password", "add", "json2@demo.test", "--label", "x", "--generate"]):
+        shown = cli.json(*words)
+        assert shown.keys() | {"done"} == fields[" ".join(words[:2])]
+        assert shown["account"] == "json2@demo.test" and shown["password"]
+    for words in (["catch-all", "remove", "demo.test"], ["alias", "remove", "json@demo.test"],
+                  ["account", "remove", "json2@demo.test"], ["queue", "retry", "--all"]):
+        assert cli.json(*words).keys() == {"done"}
+    failed = cli.run("domain", "show", "nowhere.test", "--json")
+    assert failed.returncode == NOT_FOUND and failed.stdout == "" and failed.stderr
 
 
 def test_an_empty_word_does_not_mean_all_of_the_queue(cli):
@@ -272,6 +386,45 @@ def test_an_empty_word_does_not_mean_all_of_the_queue(cli):
         for command in "list", "remove":
             assert "queue" in cli("queue", command, *words, status=USAGE), words
     cli("queue", "list", "--sender", "<>")
+
+
+@pytest.mark.parametrize("words, status, said", [
+    (["domain"], USAGE, "domain what? One of\n  domain add DOMAIN"),
+    (["domain", "frob"], USAGE, "there is no command domain frob, but\n  domain add DOMAIN"),
+    (["domian", "add", "x.test"], USAGE, "there is no command domian; see postern --help\n"),
+    (["demo", "/tmp/x", "--json"], USAGE, "there is no option --json\nsee postern demo --help\n"),
+])
+def test_a_command_that_is_none(words, status, said):
+    done = subprocess.run([postern.PROGRAM, *words], capture_output=True, text=True, timeout=60)
+    assert done.returncode == status and done.stdout == ""
+    assert done.stderr.startswith(f"postern: {said}") or done.stderr == f"postern: demo: {said}"
+
+
+@pytest.mark.parametrize("words, status, said", [
+    ("domain add demo.test", EXISTS, "there is a domain demo.test already"),
+    ("domain set demo.test", USAGE, "there is nothing to set: say --separators"),
+    ("account add alice@demo.test --no-password", EXISTS,
+     "there is an account alice@demo.test already"),
+    ("account add z@no.test --no-password", NOT_FOUND, "there is no domain no.test"),
+    ("account quota alice@demo.test 1.5G", USAGE, "1.5G is no size (like 500M, 2G or none)"),
+    ("address add alice@demo.test bob@demo.test", EXISTS,
+     "there is an address alice@demo.test already"),
+    ("alias remove none@demo.test", NOT_FOUND, "there is no alias none@demo.test"),
+    ("alias remove bob@demo.test", NOT_FOUND,
+     "bob@demo.test is an account's address: see postern address"),
+    ("password add alice@demo.test --generate", USAGE,
+     "say what it is for: --label WORDS, 1 to 64 octets"),
+    ("password remove alice@demo.test 9999", NOT_FOUND,
+     "there is no such password (postern password list has their ids)"),
+    ("queue reroute 1 --to elsewhere", USAGE,
+     "elsewhere is no destination (like route:NAME or dns:DOMAIN)"),
+    ("queue show 1", NOT_FOUND, "nothing waits under 1"),
+])
+def test_a_mistake_is_told_in_one_line(cli, words, status, said):
+    lines = cli(*words.split(), status=status).splitlines()
+    assert lines[0].endswith(f": {said}")
+    assert lines[1:] == ([f"see postern {' '.join(words.split()[:2])} --help"]
+                         if status == USAGE else [])
 
 
 def test_version():

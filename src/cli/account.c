@@ -78,7 +78,7 @@ static enum cli_exit read_new(struct cli *cli, struct new_account *new)
     if (code == CLI_OK)
         code = read_addresses(cli, new);
     if (code == CLI_OK && quota && !cli_size(quota, &new->quota))
-        code = cli_usage(cli, "%s is no size", quota);
+        code = cli_usage(cli, "%s is no size (like 500M, 2G or none)", quota);
     if (code == CLI_OK && !cli_option(cli, "--no-password"))
         code = cli_new_password(cli, &new->password, &new->generated);
     return code;
@@ -260,7 +260,7 @@ enum cli_exit run_account_quota(struct cli *cli)
     struct cli_server *server = NULL;
     uint64_t quota;
     if (!cli_size(cli->args[1], &quota))
-        return cli_usage(cli, "%s is no size", cli->args[1]);
+        return cli_usage(cli, "%s is no size (like 500M, 2G or none)", cli->args[1]);
     enum cli_exit code = begin(cli, &config, &db, &account);
     db_close(db);
     if (code == CLI_OK)

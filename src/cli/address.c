@@ -103,10 +103,11 @@ static enum cli_exit begin(struct cli *cli, bool alias, struct config *config, s
 {
     enum cli_exit code = cli_look(cli, config, ret_db);
     if (code == CLI_OK)
-        code = cli_find_address(cli, *ret_db, cli->args[0], ret_address);
+        code = cli_find_address(cli, *ret_db, cli->args[0], alias, ret_address);
     if (code == CLI_OK && (ret_address->alias != 0) != alias)
         return cli_fail(cli, CLI_NOT_FOUND, "%s is %s", cli->args[0],
-                        alias ? "an account's address, no alias" : "an alias");
+                        alias ? "an account's address: see postern address"
+                              : "an alias: see postern alias");
     return code;
 }
 

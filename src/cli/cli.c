@@ -12,8 +12,13 @@ enum { COMPLAINT_SIZE_MAX = 1 << 17 };
 /* Every command takes these. */
 static const struct cli_option common_options[] = {
     {"--config", "FILE", "the configuration (default " CLI_CONFIG_FILE ")"},
-    {"--json", NULL, "answer as JSON"},
     {"--help", NULL, "show this help"},
+    {NULL, NULL, NULL},
+};
+
+/* And those this, that have an answer. */
+static const struct cli_option json_option[] = {
+    {"--json", NULL, "answer as JSON"},
     {NULL, NULL, NULL},
 };
 
@@ -71,14 +76,16 @@ static void show_command(FILE *out, const struct cli_command *command)
         fprintf(out, "\n%s\n", command->details);
     fputs("\n", out);
     show_options(out, command->options);
-    if (!command->run_alone) /* which has said them all */
-        show_options(out, common_options);
+    if (command->run_alone) /* which has said them all */
+        return;
+    if (!command->no_json)
+        show_options(out, json_option);
+    show_options(out, common_options);
 }
 
-/* All commands, or those whose first word is `group`; false where there are none. */
-static bool show_commands(FILE *out, const char *group)
+/* All commands, or those whose first word is `group`. */
+static void show_commands(FILE *out, const char *group)
 {
-    bool any = false;
     for (const struct cli_command *c = cli_commands; c->name; c++) {
         char left[80];
         struct str rest = str_from_c(c->name), first;
@@ -86,9 +93,7 @@ static bool show_commands(FILE *out, const char *group)
             continue;
         snprintf(left, sizeof(left), "%s %s", c->name, c->args);
         fprintf(out, "  %-44s %s\n", left, c->summary);
-        any = true;
     }
-    return any;
 }
 
 static void show_overview(FILE *out)
@@ -116,8 +121,10 @@ static const struct cli_option *find_option(const struct cli *cli, struct str na
     for (size_t i = 0; i < sizeof(short_options) / sizeof(short_options[0]); i++)
         if (str_eq(name, str_from_c(short_options[i].alias)))
             name = str_from_c(short_options[i].name);
-    const struct cli_option *own = find_in(cli->command->options, name);
-    return own ? own : find_in(common_options, name);
+    const struct cli_option *option = find_in(cli->command->options, name);
+    if (!option)
+        option = find_in(common_options, name);
+    return option || cli->command->no_json ? option : find_in(json_option, name);
 }
 
 /* Takes "--name value", "--name=value" or "--name" at argv[*i]. */
@@ -190,6 +197,23 @@ static enum cli_exit run(struct cli *cli, int argc, char **argv)
     return cli->command->run(cli);
 }
 
+static bool is_group_name(const char *word)
+{
+    size_t len = strlen(word);
+    for (const struct cli_command *c = cli_commands; c->name; c++)
+        if (strncmp(c->name, word, len) == 0 && c->name[len] == ' ')
+            return true;
+    return false;
+}
+
+static void complain_of(FILE *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    cli_vcomplain(err, format, args);
+    va_end(args);
+}
+
 static bool asks_for_help(const char *word)
 {
     return strcmp(word, "help") == 0 || strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
@@ -206,11 +230,20 @@ static enum cli_exit no_command(int argc, char **argv, FILE *out, FILE *err)
         show_overview(out);
         return CLI_OK;
     }
-    bool is_group = argc > 1 && asks_for_help(argv[1]) && show_commands(out, argv[0]);
-    if (is_group)
+    bool is_group = is_group_name(argv[0]);
+    if (is_group && argc > 1 && asks_for_help(argv[1])) {
+        show_commands(out, argv[0]);
         return CLI_OK;
-    if (!show_commands(err, argv[0]))
-        fprintf(err, "postern: there is no command %s; see postern --help\n", argv[0]);
+    }
+    fputs("postern: ", err);
+    if (is_group && argc == 1)
+        complain_of(err, "%s what? One of", argv[0]);
+    else if (is_group)
+        complain_of(err, "there is no command %s %s, but", argv[0], argv[1]);
+    else
+        complain_of(err, "there is no command %s; see postern --help", argv[0]);
+    if (is_group)
+        show_commands(err, argv[0]);
     return CLI_USAGE;
 }
 

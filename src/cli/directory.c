@@ -23,8 +23,15 @@ OUTCOME_WITH_WORDS(address_add)
 OUTCOME_WITH_WORDS(address_remove)
 OUTCOME_WITH_WORDS(alias_set)
 OUTCOME_WITH_WORDS(password_set)
-OUTCOME(password_remove)
 OUTCOME(login_disable)
+
+static void on_password_remove(void *context, enum status_code sent,
+                               const struct ipc_password_remove_out *out)
+{
+    enum status_code status = out ? out->status : sent;
+    struct str none = STR("there is no such password (postern password list has their ids)");
+    cli_outcome_take(context, sent, status, status == STATUS_NOT_FOUND ? none : STR(""));
+}
 
 static void on_account_add(void *context, enum status_code sent,
                            const struct ipc_account_add_out *out)

@@ -15,6 +15,7 @@ static const struct listing_column columns[] = {
     {"CREATED", "created", LISTING_TIME},
 };
 enum { COLUMNS = sizeof(columns) / sizeof(columns[0]) };
+enum { ADDRESSES_SHOWN = 5, ADDRESSES_SIZE_MAX = 8192 };
 
 /* "-" in a table, "" in JSON. */
 static struct str account_name(struct cli *cli, struct db *db, uint64_t id)
@@ -104,7 +105,7 @@ enum cli_exit run_domain_set(struct cli *cli)
     struct domain_record domain;
     struct str separators;
     if (!cli_option(cli, "--separators"))
-        return cli_usage(cli, "nothing to set");
+        return cli_usage(cli, "there is nothing to set: say --separators");
     enum cli_exit code = separators_of(cli, &separators);
     if (code == CLI_OK)
         code = begin(cli, &config, &db, &domain);
@@ -153,6 +154,32 @@ enum cli_exit run_domain_show(struct cli *cli)
     return code;
 }
 
+/* Those that are still in a domain, the first few by name. */
+static enum cli_exit check_empty(struct cli *cli, struct db *db, const struct domain_record *domain)
+{
+    struct address_record *all;
+    size_t count, found = 0;
+    struct buf words;
+    enum status_code status = directory_addresses(db, 0, false, &cli->arena, &all, &count);
+    if (status != STATUS_OK)
+        return cli_fail_status(cli, status, NULL);
+    buf_init(&words, ADDRESSES_SIZE_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (all[i].domain != domain->id || ++found > ADDRESSES_SHOWN)
+            continue;
+        struct str address = cli_print_address(cli, all[i].local, all[i].domain_name);
+        buf_printf(&words, "\n  postern %s remove %.*s", all[i].alias != 0 ? "alias" : "address",
+                   STR_ARG(address));
+    }
+    if (found > ADDRESSES_SHOWN)
+        buf_printf(&words, "\n  and %zu more", found - ADDRESSES_SHOWN);
+    if (found > 0)
+        cli_fail(cli, CLI_FAILED, "there are addresses in %.*s; without them it can go:%.*s",
+                 STR_ARG(domain->name), STR_ARG(buf_str(&words)));
+    buf_release(&words);
+    return found > 0 ? CLI_FAILED : CLI_OK;
+}
+
 enum cli_exit run_domain_remove(struct cli *cli)
 {
     struct config config;
@@ -160,6 +187,8 @@ enum cli_exit run_domain_remove(struct cli *cli)
     struct domain_record domain;
     struct cli_server *server = NULL;
     enum cli_exit code = begin(cli, &config, &db, &domain);
+    if (code == CLI_OK)
+        code = check_empty(cli, db, &domain);
     if (code == CLI_OK)
         code = cli_server_open(cli, &config, &server);
     if (code == CLI_OK)

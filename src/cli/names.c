@@ -108,7 +108,7 @@ enum cli_exit cli_find_account(struct cli *cli, struct db *db, const char *typed
                  typed);
 }
 
-enum cli_exit cli_find_address(struct cli *cli, struct db *db, const char *typed,
+enum cli_exit cli_find_address(struct cli *cli, struct db *db, const char *typed, bool alias,
                                struct address_record *ret_address)
 {
     struct cli_address address;
@@ -119,7 +119,7 @@ enum cli_exit cli_find_address(struct cli *cli, struct db *db, const char *typed
     enum status_code status = directory_domain(db, address.domain, &cli->arena, &domain);
     if (status == STATUS_OK)
         status = directory_address(db, domain.id, address.local, &cli->arena, ret_address);
-    return found(cli, status, "address", typed);
+    return found(cli, status, alias ? "alias" : "address", typed);
 }
 
 /* ---- For people

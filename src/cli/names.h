@@ -21,12 +21,13 @@ enum cli_exit cli_address(struct cli *cli, const char *typed, struct cli_address
 /* The name of an account: an address, or a word without "@". */
 enum cli_exit cli_account_name(struct cli *cli, const char *typed, struct str *ret_name);
 
-/* What is there under these names. */
+/* What is there under these names. alias: what it is called where there is none; either is found.
+ */
 enum cli_exit cli_find_domain(struct cli *cli, struct db *db, const char *typed,
                               struct domain_record *ret_domain);
 enum cli_exit cli_find_account(struct cli *cli, struct db *db, const char *typed,
                                struct account_record *ret_account);
-enum cli_exit cli_find_address(struct cli *cli, struct db *db, const char *typed,
+enum cli_exit cli_find_address(struct cli *cli, struct db *db, const char *typed, bool alias,
                                struct address_record *ret_address);
 
 /* An address as one writes it: quoted where it must be. */

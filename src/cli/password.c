@@ -77,7 +77,8 @@ enum cli_exit run_password_add(struct cli *cli)
 {
     struct str label = str_from_c(cli_option(cli, "--label"));
     if (str_empty(label) || label.len > LIMIT_LOCAL_PART_SIZE)
-        return cli_usage(cli, "--label needs 1 to %d octets", LIMIT_LOCAL_PART_SIZE);
+        return cli_usage(cli, "say what it is for: --label WORDS, 1 to %d octets",
+                         LIMIT_LOCAL_PART_SIZE);
     return set(cli, label);
 }
 

@@ -68,7 +68,8 @@ static enum cli_exit from_file(struct cli *cli, const char *path, struct buf *ou
     bool is_stdin = strcmp(path, "-") == 0;
     FILE *file = is_stdin ? cli->in : fopen(path, "re");
     if (!file)
-        return cli_fail(cli, CLI_FAILED, "%s: %s", path, strerror(errno));
+        return cli_fail(cli, errno == ENOENT ? CLI_NOT_FOUND : CLI_FAILED, "%s: %s", path,
+                        strerror(errno));
     setvbuf(file, NULL, _IONBF, 0);
     bool ok = read_line(file, out);
     if (!is_stdin)

@@ -16,8 +16,8 @@ const struct cli_option queue_bounce_options[] = {
 const struct cli_option queue_reroute_options[] = {
     QUEUE_CHOICE_OPTIONS,
     {"--to", "DESTINATION",
-     "route:NAME, dns:DOMAIN or literal:ADDRESS, not where the "
-     "configuration says now"},
+     "route:NAME, dns:DOMAIN, dns-any-tls:DOMAIN or literal:ADDRESS, not where the configuration "
+     "says now"},
     {NULL, NULL, NULL},
 };
 
@@ -119,7 +119,14 @@ enum cli_exit run_queue_remove(struct cli *cli)
 
 enum cli_exit run_queue_reroute(struct cli *cli)
 {
+    static const char *const kinds[] = {"route:", "dns:", "dns-any-tls:", "literal:"};
     struct ipc_queue_change_in in = {.action = ACTION_REROUTE};
-    in.destination = str_from_c(cli_option(cli, "--to"));
+    const char *to = cli_option(cli, "--to");
+    bool is_kind = to == NULL;
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        is_kind = is_kind || (strncmp(to, kinds[i], strlen(kinds[i])) == 0 && to[strlen(kinds[i])]);
+    if (!is_kind)
+        return cli_usage(cli, "%s is no destination (like route:NAME or dns:DOMAIN)", to);
+    in.destination = str_from_c(to);
     return change(cli, &in, "rerouted");
 }

@@ -372,7 +372,7 @@ static void the_directory_explains_what_it_refuses(void **state)
                      &(struct ipc_domain_add_in){.at_ms = AT_MS, .name = STR("demo.test")});
     struct vault_reply reply = world_commit(w);
     assert_int_equal(reply.status, STATUS_EXISTS);
-    assert_true(str_eq(reply.domain_add.words, STR("domain exists: demo.test")));
+    assert_true(str_eq(reply.domain_add.words, STR("there is a domain demo.test already")));
     struct ipc_address taken = {text_from(STR("alice@demo.test"))};
     struct ipc_account_add_in twice = {
         .at_ms = AT_MS, .name = STR("second"), .addresses = &taken, .addresses_count = 1};

@@ -63,7 +63,7 @@ static enum status_code find_domain(struct writer *w, struct str name, uint64_t 
     query_bind_words(q, "$name", name);
     enum status_code status = one_id(q, ret_domain);
     if (status == STATUS_NOT_FOUND)
-        diag_set(d, "no such domain: %.*s", STR_ARG(name));
+        diag_set(d, "there is no domain %.*s", STR_ARG(name));
     return status;
 }
 
@@ -95,7 +95,7 @@ enum status_code domain_add(struct writer *w, struct str name, int64_t at_ms, st
     status = query_run(q);
     if (status != STATUS_OK || db_changes(w->db) > 0)
         return status;
-    diag_set(d, "domain exists: %.*s", STR_ARG(name));
+    diag_set(d, "there is a domain %.*s already", STR_ARG(name));
     return STATUS_EXISTS;
 }
 
@@ -132,7 +132,7 @@ enum status_code domain_remove(struct writer *w, struct str name, struct diag *d
     status = one_id(q, &used);
     if (status == STATUS_OK) {
         diag_set(d, "there are addresses in %.*s", STR_ARG(name));
-        return STATUS_BUSY;
+        return STATUS_INVALID; /* nor will there be fewer by themselves */
     }
     if (status != STATUS_NOT_FOUND)
         return status;
@@ -157,7 +157,7 @@ static enum status_code insert_account(struct writer *w, uint64_t account, struc
     enum status_code status = query_run(q);
     if (status != STATUS_OK || db_changes(w->db) > 0)
         return status;
-    diag_set(d, "account exists: %.*s", STR_ARG(name));
+    diag_set(d, "there is an account %.*s already", STR_ARG(name));
     return STATUS_EXISTS;
 }
 
@@ -314,7 +314,7 @@ enum status_code address_add(struct writer *w, struct text address, uint64_t acc
     if (status == STATUS_OK)
         status = insert_address(w, &split, account, 0, at_ms);
     if (status == STATUS_EXISTS)
-        diag_set(d, "address exists: %.*s", STR_ARG(text_peek(address)));
+        diag_set(d, "there is an address %.*s already", STR_ARG(text_peek(address)));
     return status;
 }
 
@@ -343,7 +343,7 @@ enum status_code address_remove(struct writer *w, struct text address, struct di
     if (status == STATUS_OK) {
         status = find_alias(w, &split, &alias);
         if (status == STATUS_NOT_FOUND)
-            diag_set(d, "no such address: %.*s", STR_ARG(text_peek(address)));
+            diag_set(d, "there is no address %.*s", STR_ARG(text_peek(address)));
     }
     if (status == STATUS_OK && alias != 0)
         status = remove_targets(w, alias);
