@@ -57,7 +57,6 @@ struct channel {
     struct buf out;
     size_t out_moved;  /* bytes at the front of out that are gone already */
     size_t reply_size; /* bytes of replies put into out since it was last empty */
-    bool out_secret;
     struct descriptors out_fds;
     struct descriptors in_fds;
 
@@ -75,13 +74,30 @@ struct channel {
     struct arena arena;
 };
 
+static bool allowed(const struct ipc_type *type, enum ipc_role from, enum ipc_role to)
+{
+    return (type->senders & ipc_role_bit(from)) != 0 && (type->receivers & ipc_role_bit(to)) != 0;
+}
+
+bool channel_has_secrets(enum ipc_role one, enum ipc_role other)
+{
+    for (unsigned number = 1; number <= UINT8_MAX; number++) {
+        const struct ipc_type *type = ipc_type_find((uint8_t)number);
+        if (type && (type->in_secret || type->out_secret) &&
+            (allowed(type, one, other) || allowed(type, other, one)))
+            return true;
+    }
+    return false;
+}
+
 struct channel *channel_open(const struct channel_setup *setup)
 {
     struct channel *ch = calloc(1, sizeof *ch);
     if (!ch)
         return NULL;
     ch->setup = *setup;
-    buf_init_secret(&ch->out, LIMIT_IPC_QUEUE_SIZE_MAX);
+    buf_init(&ch->out, LIMIT_IPC_QUEUE_SIZE_MAX);
+    ch->out.secret = channel_has_secrets(setup->self, setup->peer);
     arena_init(&ch->arena, LIMIT_IPC_LISTS_SIZE);
     return ch;
 }
@@ -126,7 +142,7 @@ static void free_if_done(struct channel *ch)
 {
     if (!ch->closed || ch->busy > 0 || ch->unanswered > 0)
         return;
-    buf_wipe(&ch->out);
+    buf_release(&ch->out);
     descriptors_release(&ch->out_fds);
     descriptors_release(&ch->in_fds);
     arena_wipe(&ch->arena);
@@ -278,18 +294,11 @@ void channel_close(struct channel *ch)
 
 /* ---- Sending ------------------------------------------------------------------------------- */
 
-static bool allowed(const struct ipc_type *type, enum ipc_role from, enum ipc_role to)
-{
-    return (type->senders & ipc_role_bit(from)) != 0 && (type->receivers & ipc_role_bit(to)) != 0;
-}
-
 static struct buf *frame_begin(struct channel *ch, const struct ipc_type *type, uint8_t flags,
                                uint32_t id)
 {
     ch->frame_type = type;
     ch->frame_at = ch->out.len;
-    if ((flags & FLAG_REPLY) != 0 ? type->out_secret : type->in_secret)
-        ch->out_secret = true;
     put_u32(&ch->out, 0);
     put_u8(&ch->out, IPC_VERSION);
     put_u8(&ch->out, type->number);
@@ -423,7 +432,7 @@ void channel_output_done(struct channel *ch, size_t moved)
     invariant(moved <= channel_queued(ch));
     if (ch->out_fds.count > 0 && ch->out_fds.items[0].at == ch->out_moved)
         close(descriptors_shift(&ch->out_fds));
-    if (ch->out_secret)
+    if (ch->out.secret)
         explicit_bzero(ch->out.ptr + ch->out_moved, moved);
     ch->out_moved += moved;
     if (ch->out_moved < ch->out.len) {
@@ -432,7 +441,6 @@ void channel_output_done(struct channel *ch, size_t moved)
     }
     ch->out_moved = 0;
     ch->reply_size = 0;
-    ch->out_secret = false;
     /* A burst's memory is given back; what everyday traffic needs is kept. */
     if (ch->out.cap > LIMIT_IPC_FRAME_SIZE)
         buf_release(&ch->out);

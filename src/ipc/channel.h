@@ -57,6 +57,12 @@ struct channel_setup {
     void (*ended)(void *owner, enum status_code why, const char *words);
 };
 
+/*
+ * May a message with a secret in it pass between these two? Then whatever held bytes of theirs is
+ * overwritten when it is given back; elsewhere nobody pays for that.
+ */
+bool channel_has_secrets(enum ipc_role one, enum ipc_role other);
+
 /* NULL where there is no memory. */
 struct channel *channel_open(const struct channel_setup *setup);
 

@@ -391,9 +391,21 @@ static void a_peer_with_too_much_unanswered_is_not_read(void **state)
     close_pair(&p);
 }
 
+static void only_who_tells_secrets_pays_for_them(void **state)
+{
+    (void)state;
+    assert_true(channel_has_secrets(ROLE_EDGE, ROLE_KEEPER));
+    assert_true(channel_has_secrets(ROLE_VAULT, ROLE_KEEPER));
+    assert_true(channel_has_secrets(ROLE_COURIER, ROLE_KEEPER));
+    assert_true(channel_has_secrets(ROLE_KEEPER, ROLE_OPERATOR));
+    assert_false(channel_has_secrets(ROLE_EDGE, ROLE_VAULT));
+    assert_false(channel_has_secrets(ROLE_MAILROOM, ROLE_VAULT));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(only_who_tells_secrets_pays_for_them),
         cmocka_unit_test(a_call_brings_its_fields_over_and_its_reply_back),
         cmocka_unit_test(frames_may_come_one_byte_at_a_time),
         cmocka_unit_test(replies_may_come_late_and_in_any_order),

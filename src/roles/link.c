@@ -27,7 +27,7 @@ static void free_if_done(struct link *link)
 {
     if (!link->closed || link->busy > 0)
         return;
-    buf_wipe(&link->in);
+    buf_release(&link->in);
     free(link);
 }
 
@@ -207,7 +207,8 @@ struct link *link_open(const struct link_setup *setup)
         return NULL;
     }
     link->setup = *setup;
-    buf_init_secret(&link->in, LIMIT_IPC_FRAME_SIZE + 2 * READ_SIZE);
+    buf_init(&link->in, LIMIT_IPC_FRAME_SIZE + 2 * READ_SIZE);
+    link->in.secret = channel_has_secrets(setup->self, setup->peer);
     hook_init(&link->flush, flush, link);
     if (setup->loop) {
         watch_init(&link->watch, setup->loop, setup->fd, ready, link);
