@@ -41,13 +41,54 @@ static void mark_ancestors(struct imap_list_row *rows, size_t count, struct str 
     }
 }
 
+static size_t count_levels(const struct str *names, size_t count)
+{
+    size_t levels = count;
+    for (size_t n = 0; n < count; n++)
+        for (size_t i = 0; i < names[n].len; i++)
+            levels += names[n].ptr[i] == IMAP_SEPARATOR;
+    return levels;
+}
+
+/* A name without a mailbox, and the levels above it: rows behind the `count` of mailboxes. */
+static size_t add_non_existent(struct imap_list_row *rows, size_t count, size_t all,
+                               struct str name)
+{
+    ptrdiff_t cut;
+    bool subscribed = true;
+    do {
+        if (find_row(rows, count, name))
+            break; /* and so there are those above it */
+        rows[all++] =
+            (struct imap_list_row){.name = name, .non_existent = true, .subscribed = subscribed};
+        subscribed = false;
+        cut = str_rfind_byte(name, IMAP_SEPARATOR);
+        name.len = cut > 0 ? (size_t)cut : 0;
+    } while (name.len > 0);
+    return all;
+}
+
+/* Sorts; rows of one name become one. */
+static size_t unite(struct imap_list_row *rows, size_t count)
+{
+    size_t kept = 0;
+    qsort(rows, count, sizeof(*rows), compare_rows);
+    for (size_t n = 0; n < count; n++) {
+        if (kept > 0 && str_eq(rows[kept - 1].name, rows[n].name))
+            rows[kept - 1].subscribed |= rows[n].subscribed;
+        else
+            rows[kept++] = rows[n];
+    }
+    return kept;
+}
+
 /* Mailboxes and subscribed names without one (RFC 3501 §6.3.9), sorted. NULL: no memory. */
 static struct imap_list_row *make_rows(struct arena *a, const struct mailbox_record *mailboxes,
                                        size_t count, const struct str *subscriptions,
                                        size_t subscription_count, size_t *ret_count)
 {
-    struct imap_list_row *rows =
-        arena_alloc_array(a, count + subscription_count + 1, sizeof(*rows));
+    struct imap_list_row *rows = arena_alloc_array(
+        a, count + count_levels(subscriptions, subscription_count) + 1, sizeof(*rows));
     if (!rows)
         return NULL;
     for (size_t n = 0; n < count; n++)
@@ -61,10 +102,8 @@ static struct imap_list_row *make_rows(struct arena *a, const struct mailbox_rec
     qsort(rows, count, sizeof(*rows), compare_rows);
     size_t all = count;
     for (size_t n = 0; n < subscription_count; n++)
-        if (!find_row(rows, count, subscriptions[n]))
-            rows[all++] = (struct imap_list_row){
-                .name = subscriptions[n], .no_select = true, .subscribed = true};
-    qsort(rows, all, sizeof(*rows), compare_rows);
+        all = add_non_existent(rows, count, all, subscriptions[n]);
+    all = unite(rows, all);
     for (size_t n = 0; n < all; n++)
         if (rows[n].subscribed)
             mark_ancestors(rows, all, rows[n].name);

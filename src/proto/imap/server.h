@@ -138,10 +138,11 @@ enum {
     IMAP_USE_TRASH = 1 << 6
 };
 
-/* One mailbox for LIST and LSUB. Every level above a mailbox is a row too. */
+/* A name for LIST and LSUB: of a mailbox, a subscribed one, or a level above one of these. */
 struct imap_list_row {
     struct str name;
-    bool no_select;    /* a level of the tree, or a subscribed name without a mailbox */
+    bool non_existent; /* there is no mailbox of the name */
+    bool no_select;    /* there is one, as a level of the tree alone */
     bool no_inferiors; /* can have no children */
     bool has_children;
     bool subscribed;

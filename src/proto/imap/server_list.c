@@ -193,7 +193,9 @@ static void put_row(struct imap_server *e, const struct imap_list_row *row, unsi
     buf_append_str(out, row->has_children   ? STR("\\HasChildren")
                         : row->no_inferiors ? STR("\\HasNoChildren \\Noinferiors")
                                             : STR("\\HasNoChildren"));
-    if (row->no_select)
+    if (row->non_existent && !lsub)
+        buf_append_str(out, STR(" \\NonExistent"));
+    else if (row->non_existent || row->no_select)
         buf_append_str(out, STR(" \\Noselect"));
     if (row->subscribed && (options & (SELECT_SUBSCRIBED | RETURN_SUBSCRIBED)))
         buf_append_str(out, STR(" \\Subscribed"));
@@ -222,12 +224,17 @@ static void consider_lsub(struct imap_server *e, const struct imap_list_row *row
     put_row(e, &shown, 0, true, false);
 }
 
-/* RFC 5258 §3: every selection option must hold, or RECURSIVEMATCH finds it below. */
+/*
+ * RFC 5258 §3: every selection option must hold, or RECURSIVEMATCH finds it below. Names without a
+ * mailbox are for SUBSCRIBED alone.
+ */
 static void consider_list(struct imap_server *e, const struct imap_list_row *row)
 {
     const struct list_args *args = e->run.args;
     bool below = (args->options & SELECT_RECURSIVE) && (args->options & SELECT_SUBSCRIBED) &&
                  row->child_subscribed;
+    if (row->non_existent && !(args->options & SELECT_SUBSCRIBED))
+        return;
     if ((args->options & SELECT_SUBSCRIBED) && !row->subscribed && !below)
         return;
     if ((args->options & SELECT_SPECIAL_USE) && !row->uses)
