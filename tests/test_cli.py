@@ -11,6 +11,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 
 import pytest
 
@@ -632,6 +633,16 @@ def test_demo_keeps_its_data_and_stops_on_both_signals(tmp_path):
     second = subprocess.run([postern.PROGRAM, "demo", demo.folder], capture_output=True, text=True)
     assert second.returncode == TRY_AGAIN and "running" in second.stderr
     assert demo.stop(signal.SIGTERM) == 0
+
+
+def test_demo_holds_no_tester_back(demo):
+    with mail.smtp(demo) as client:
+        client.ehlo()
+        client.mail("a@example.test")
+        started = time.monotonic()
+        replies = [client.rcpt(f"nobody{n}@demo.test")[0] for n in range(10)]
+        assert replies == [550] * 10
+        assert time.monotonic() - started < 4  # a tarpit would have taken five seconds for each
 
 
 def test_demo_makes_accounts_by_itself(tmp_path):

@@ -164,6 +164,7 @@ static enum status_code write_config(struct demo *demo, struct diag *diag)
     put_path(&out, path_in(demo, "key.pem", path));
     buf_printf(&out,
                "\nlogin-domain %.*s\ntrust 127.0.0.0/8\nreverse-dns no\n"
+               "limits {\n    tarpit 0s\n}\n"
                "# Nothing leaves this machine.\noutbound {\n    enabled no\n}\n",
                STR_ARG(demo->domain));
     for (size_t i = 0; i < sizeof(roles) / sizeof(roles[0]); i++)
