@@ -171,6 +171,33 @@ def test_fetchmail_gets_everything(new_demo, tmp_path):
             path.unlink()
 
 
+def test_fetchmail_is_not_held_up_by_letters_in_a_header(new_demo, tmp_path):
+    """fetchmail says no UTF8 (RFC 6856), and stops at the first message that is refused."""
+    demo = new_demo()
+    latin = b"Subject: Gr\xfc\xdfe\r\n\r\nold spam\r\n"
+    letters = "Subject: Grüße\r\n\r\ninternational\r\n".encode()
+    with mail.smtp(demo) as client:
+        client.ehlo()
+        for octets, options in ((latin, []), (letters, ["SMTPUTF8", "BODY=8BITMIME"]),
+                                (b"Subject: last\r\n\r\nplain\r\n", [])):
+            client.sendmail("someone@elsewhere.test", "alice@demo.test", octets, options)
+    (tmp_path / "mda").write_text(f"#!/bin/sh\nexec cat >$(mktemp {tmp_path}/got.XXXXXX)\n")
+    (tmp_path / "mda").chmod(0o755)
+    config = tmp_path / "rc"
+    config.write_text(f"poll 127.0.0.1 protocol POP3 port {demo.port('pop3s')} user "
+                      f"\"alice@demo.test\" password \"{demo.users['alice']}\" ssl "
+                      f"no sslcertck nokeep fetchall mda \"{tmp_path}/mda\"\n")
+    config.chmod(0o600)
+    run("fetchmail", "-f", config, "--nosyslog", "--pidfile", tmp_path / "pid",
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
+    got = b"".join(path.read_bytes() for path in tmp_path.glob("got.*")).replace(b"\r\n", b"\n")
+    for octets in (latin, letters, b"plain\r\n"):
+        assert octets.replace(b"\r\n", b"\n") in got
+    conn = mail.imap(demo)
+    assert conn.select("INBOX")[1] == [b"0"]
+    conn.logout()
+
+
 def maildir_messages(folder):
     found = {}
     for path in [*folder.glob("cur/*"), *folder.glob("new/*")]:

@@ -21,7 +21,7 @@ static void on_handover(void *context, enum status_code status, const struct ipc
     h->done(h->context, status);
 }
 
-bool edge_handover_start(struct edge_handover *h, const struct edge_identity *who, bool utf8)
+bool edge_handover_start(struct edge_handover *h, const struct edge_identity *who)
 {
     struct edge_conn *conn = h->conn;
     struct buf tls;
@@ -38,7 +38,6 @@ bool edge_handover_start(struct edge_handover *h, const struct edge_identity *wh
         .peer = str_from_c(conn->peer),
         .tls = buf_str(&tls),
         .trace_id = str_from_c(conn->id),
-        .utf8 = utf8,
         .fd = pair[1],
     };
     h->fd = pair[0];

@@ -25,7 +25,7 @@ void edge_handover_init(struct edge_handover *h, struct edge_conn *conn, edge_ha
                         void *context);
 
 /* False: it cannot be done now, done will not be called. */
-bool edge_handover_start(struct edge_handover *h, const struct edge_identity *who, bool utf8);
+bool edge_handover_start(struct edge_handover *h, const struct edge_identity *who);
 
 /* Our end, once done was called with STATUS_OK; the caller's from then on. */
 int edge_handover_take(struct edge_handover *h);

@@ -62,7 +62,7 @@ static void on_login(void *context, enum edge_login_outcome outcome, struct str 
     } else if (outcome == EDGE_LOGIN_SUCCESS) {
         edge_login_log(&s->login, "login");
         base64_encode(&s->last_data, data);
-        if (edge_handover_start(&s->handover, &s->who, false))
+        if (edge_handover_start(&s->handover, &s->who))
             return;
         answer_login(s, IMAP_UNAVAILABLE);
     } else {

@@ -16,7 +16,6 @@ struct edge_pop3 {
     struct edge_login login;
     struct edge_handover handover;
     uint64_t token;
-    bool utf8;
 };
 
 static void answer_login(struct edge_pop3 *s, enum pop3_login result)
@@ -46,7 +45,7 @@ static void on_login(void *context, enum edge_login_outcome outcome, struct str 
         pop3_answer_challenge(s->engine, token, data, edge_conn_now(conn));
     } else if (outcome == EDGE_LOGIN_SUCCESS) {
         edge_login_log(&s->login, "login");
-        if (edge_handover_start(&s->handover, &s->who, s->utf8))
+        if (edge_handover_start(&s->handover, &s->who))
             return;
         answer_login(s, POP3_LOGIN_TEMPORARY);
     } else {
@@ -62,7 +61,6 @@ static void ask_login(struct edge_pop3 *s, const struct pop3_event *event)
 {
     bool asked = false;
     s->token = event->token;
-    s->utf8 = event->utf8;
     if (event->type == POP3_LOGIN)
         asked = edge_login_password(&s->login, text_peek(event->user), event->password);
     else if (event->type == POP3_SASL_START)

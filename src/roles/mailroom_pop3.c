@@ -111,7 +111,7 @@ static enum status_code pop3_open(struct mailroom_session *s, struct now now, bo
         return status;
     struct pop3_maildrop drop = p->drop;
     p->drop = (struct pop3_maildrop){0};
-    p->engine = pop3_server_new_maildrop(&p->config, true, s->utf8, drop, now);
+    p->engine = pop3_server_new_maildrop(&p->config, true, drop, now);
     return p->engine ? STATUS_OK : STATUS_NO_MEMORY;
 }
 

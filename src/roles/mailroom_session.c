@@ -227,7 +227,6 @@ static struct mailroom_session *session_alloc(struct mailroom *room,
     s->room = room;
     s->protocol = protocol_of(in->protocol);
     s->account = in->account;
-    s->utf8 = in->utf8;
     buf_init_secret(&s->capability, CAPABILITY_SIZE_MAX);
     if (!s->protocol || !buf_append_str(&s->capability, in->capability) ||
         !str_to_c(in->trace_id, s->trace_id, sizeof(s->trace_id))) {

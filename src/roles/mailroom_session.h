@@ -57,7 +57,6 @@ struct mailroom_session {
     uint64_t account;
     struct buf capability;
     char trace_id[32];
-    bool utf8;
     uint32_t call;      /* the vault owes a reply; 0: it does not */
     uint32_t doubt;     /* so for a capability that is checked again */
     int64_t expires_ms; /* the capability */

@@ -63,7 +63,7 @@ static const struct command commands[] = {
      IN_TRANSACTION,
      ARGUMENTS_NUMBER,
      command_retr,
-     {REPLY_OK, REPLY_SYNTAX, REPLY_STATE, REPLY_MESSAGE, REPLY_TEMPORARY, REPLY_UTF8}},
+     {REPLY_OK, REPLY_SYNTAX, REPLY_STATE, REPLY_MESSAGE, REPLY_TEMPORARY}},
     {STR("DELE"),
      IN_TRANSACTION,
      ARGUMENTS_NUMBER,
@@ -83,7 +83,7 @@ static const struct command commands[] = {
      IN_TRANSACTION,
      ARGUMENTS_TWO_NUMBERS,
      command_top,
-     {REPLY_OK, REPLY_SYNTAX, REPLY_STATE, REPLY_MESSAGE, REPLY_TEMPORARY, REPLY_UTF8}},
+     {REPLY_OK, REPLY_SYNTAX, REPLY_STATE, REPLY_MESSAGE, REPLY_TEMPORARY}},
     {STR("UIDL"),
      IN_TRANSACTION,
      ARGUMENTS_MAYBE_NUMBER,
@@ -111,7 +111,6 @@ static const struct {
     [REPLY_AUTH] = {"auth", "-ERR [AUTH] "},
     [REPLY_TEMPORARY] = {"temporary", "-ERR [SYS/TEMP] "},
     [REPLY_IN_USE] = {"in-use", "-ERR [IN-USE] "},
-    [REPLY_UTF8] = {"utf8", "-ERR [UTF8] "},
     [REPLY_UNKNOWN] = {"unknown", "-ERR "},
     [REPLY_TOO_LONG] = {"too-long", "-ERR "},
 };
@@ -183,7 +182,6 @@ void pop3_server_tell(struct pop3_server *e, struct pop3_event event)
 {
     invariant(!e->has_event);
     e->event = event;
-    e->event.utf8 = e->utf8;
     e->has_event = true;
 }
 
@@ -406,7 +404,7 @@ struct pop3_server *pop3_server_new_login(const struct pop3_config *config, bool
     return e;
 }
 
-struct pop3_server *pop3_server_new_maildrop(const struct pop3_config *config, bool tls, bool utf8,
+struct pop3_server *pop3_server_new_maildrop(const struct pop3_config *config, bool tls,
                                              struct pop3_maildrop maildrop, struct now now)
 {
     struct pop3_server *e = server_new(config, tls, STATE_TRANSACTION);
@@ -414,7 +412,6 @@ struct pop3_server *pop3_server_new_maildrop(const struct pop3_config *config, b
         free(maildrop.messages);
         return NULL;
     }
-    e->utf8 = utf8;
     e->maildrop = maildrop;
     heard(e, now);
     return e;
@@ -502,7 +499,6 @@ void pop3_tls_started(struct pop3_server *e, struct now now)
     invariant(e->state == STATE_HANDSHAKE || e->state == STATE_CLOSED);
     pop3_server_set_state(e, STATE_AUTHORIZATION);
     e->tls = true;
-    e->utf8 = false;
     buf_wipe(&e->user);
 }
 

@@ -115,7 +115,6 @@ struct pop3_event {
     struct str mechanism; /* POP3_SASL_START: one of those offered, in capitals */
     bool has_data;        /* POP3_SASL_START: there is an initial response */
     struct str data;      /* POP3_SASL_START, _DATA: decoded from base64; wiped when answered */
-    bool utf8;            /* of every event: the client said UTF8; for pop3_server_new_maildrop */
 
     uint32_t message; /* POP3_READ: index into the maildrop's messages */
     uint64_t from;
@@ -136,7 +135,7 @@ struct pop3_server *pop3_server_new_login(const struct pop3_config *config, bool
  * The maildrop is locked and read; the engine owns its messages from here on, also where it
  * returns NULL for want of memory. Nothing is said until the client speaks.
  */
-struct pop3_server *pop3_server_new_maildrop(const struct pop3_config *config, bool tls, bool utf8,
+struct pop3_server *pop3_server_new_maildrop(const struct pop3_config *config, bool tls,
                                              struct pop3_maildrop maildrop, struct now now);
 
 /* Wipes what was secret; NULL is fine. */

@@ -1,12 +1,17 @@
 #include <inttypes.h>
 
 #include "base/bug.h"
-#include "codec/utf8.h"
 #include "proto/pop3/server_state.h"
 
 /*
  * RETR and TOP: a message goes out piece by piece, as the peer takes it. Each line that begins with
  * a dot gets another one in front (RFC 1939 §3). CRLF ends a line, and nothing else does.
+ *
+ * RFC 6856 §5 would have us keep a message whose header is UTF-8 from a client that did not say
+ * UTF8: refuse it, or show it rewritten. It goes out as it is, as from other
+ * servers and as old mail with odd octets always has. A refusal stops fetchmail and its like at
+ * that message for ever, so that anybody could shut a mailbox by one mail; and a client that knows
+ * nothing of UTF8 mostly shows such a header as it should be.
  */
 
 enum { READ_SIZE = 32 * 1024, BODY_HIGH = 16 * 1024 };
@@ -107,10 +112,8 @@ static void start_body(struct pop3_server *e, uint64_t number, uint64_t lines)
     if (!maildrop_find(e, number))
         return;
     e->job = JOB_BODY;
-    e->body = (struct body){.message = (uint32_t)(number - 1),
-                            .lines_left = lines,
-                            .in_header = true,
-                            .is_checked = e->utf8};
+    e->body =
+        (struct body){.message = (uint32_t)(number - 1), .lines_left = lines, .in_header = true};
 }
 
 void command_retr(struct pop3_server *e, const struct arguments_given *args, struct now now)
@@ -129,63 +132,12 @@ void command_top(struct pop3_server *e, const struct arguments_given *args, stru
 static void read_failed(struct pop3_server *e, enum status_code status)
 {
     e->job = JOB_NONE;
-    if (e->body.from > 0 && e->body.is_checked)
+    if (e->body.from > 0)
         pop3_server_close(e, POP3_CLOSE_FAILED);
     else if (status_is_temporary(status))
         pop3_server_reply(e, REPLY_TEMPORARY, "the message cannot be read now");
     else
         pop3_server_reply(e, REPLY_MESSAGE, "the message is gone");
-}
-
-/*
- * Link =/ "with" FWS ("UTF8SMTP" / "UTF8LMTP") ...      RFC 6531 §4.3, in any trace field
- *
- * Octet by octet; a run of blanks and line ends is one.
- */
-static void look_for_trace(struct body *b, char c)
-{
-    static const char wanted[] = " with UTF8";
-    bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
-    if (b->trace_matched == sizeof wanted - 1) {
-        b->is_international |= c == 'S' || c == 'L';
-        b->trace_matched = 0;
-    }
-    if (blank && b->trace_matched > 0 && wanted[b->trace_matched - 1] == ' ')
-        return;
-    bool matches = wanted[b->trace_matched] == (blank ? ' ' : c);
-    b->trace_matched = matches ? b->trace_matched + 1 : blank;
-}
-
-/*
- * RFC 6856 §5: an international message, one whose header is UTF-8 by right, is only for a client
- * that said UTF8. A header with octets that had no right to be there is not that: such mail is as
- * old as mail, and everybody gets it as it is, as from all other servers. So both must be seen:
- * octets outside ASCII, and that the message travelled as international mail.
- *
- * All of the header is looked at before any of it is sent; then the message is read from its start
- * again, unless it was all in these octets.
- */
-static bool check_header(struct pop3_server *e, struct str bytes)
-{
-    struct body *b = &e->body;
-    bool is_first = b->from == 0;
-    b->from += bytes.len;
-    while (b->in_header && !str_empty(bytes)) {
-        struct str line = next_line(b, &bytes);
-        b->is_beyond_ascii |= !utf8_is_ascii(line);
-        for (size_t i = 0; i < line.len; i++)
-            look_for_trace(b, line.ptr[i]);
-    }
-    if (b->is_beyond_ascii && b->is_international) {
-        e->job = JOB_NONE;
-        pop3_server_reply(e, REPLY_UTF8, "its header is UTF-8: say UTF8 before you log in");
-        return false;
-    }
-    if (b->in_header && b->from < e->maildrop.messages[b->message].octets)
-        return false;
-    *b = (struct body){
-        .message = b->message, .lines_left = b->lines_left, .in_header = true, .is_checked = true};
-    return is_first;
 }
 
 static void send_piece(struct pop3_server *e, struct str bytes)
@@ -207,8 +159,7 @@ void pop3_answer_read(struct pop3_server *e, uint64_t token, enum status_code st
         read_failed(e, status);
     } else {
         invariant(bytes.len >= 1 && bytes.len <= e->event.size);
-        if (e->body.is_checked || check_header(e, bytes))
-            send_piece(e, bytes);
+        send_piece(e, bytes);
     }
     server_pump(e);
 }

@@ -25,7 +25,7 @@ static struct pop3_server *start(uint8_t how, struct now now)
     m.messages = calloc(MESSAGES, sizeof *m.messages);
     for (uint32_t i = 0; m.messages && i < MESSAGES; i++)
         m.messages[i] = (struct pop3_message){.octets = i * 40000, .uid = i + 1};
-    return pop3_server_new_maildrop(&config, true, how & 2, m, now);
+    return pop3_server_new_maildrop(&config, true, m, now);
 }
 
 static void act(struct pop3_server *e, const struct pop3_event *event, uint8_t how, struct now now)

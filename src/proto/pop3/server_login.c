@@ -128,12 +128,14 @@ void command_stls(struct pop3_server *e, const struct arguments_given *args, str
     pop3_server_tell(e, (struct pop3_event){.type = POP3_STARTTLS});
 }
 
-/* RFC 6856 §2.1: from here on the client takes messages whose headers are UTF-8. */
+/*
+ * RFC 6856 §2.1: from here on the client takes messages whose headers are UTF-8. It gets what
+ * everybody gets (server_body.c), and may be glad of the word.
+ */
 void command_utf8(struct pop3_server *e, const struct arguments_given *args, struct now now)
 {
     (void)args;
     (void)now;
-    e->utf8 = true;
     pop3_server_reply(e, REPLY_OK, "UTF-8 it is");
 }
 

@@ -29,7 +29,6 @@ enum reply {
     REPLY_AUTH,      /* -ERR [AUTH] (RFC 3206 §4) */
     REPLY_TEMPORARY, /* -ERR [SYS/TEMP] (RFC 3206 §5) */
     REPLY_IN_USE,    /* -ERR [IN-USE] (RFC 2449 §8.1.2) */
-    REPLY_UTF8,      /* -ERR [UTF8] (RFC 6856 §5) */
     REPLY_UNKNOWN,   /* -ERR: no such command */
     REPLY_TOO_LONG,  /* -ERR: line too long */
     REPLY_COUNT
@@ -67,10 +66,6 @@ struct body {
     uint64_t line_octets; /* of the line that is being sent */
     char last;            /* the octet before */
     bool in_header;
-    bool is_checked;      /* the header is fit for this client */
-    bool is_beyond_ascii; /* while it is checked: what was seen of it */
-    bool is_international;
-    unsigned char trace_matched;
     bool complete; /* TOP has what it wants */
 };
 
@@ -79,7 +74,6 @@ struct pop3_server {
     const struct command *command; /* the one being answered */
     enum state state;
     bool tls;
-    bool utf8;
     bool skipping; /* the rest of a line that is too long */
     bool stopping;
     bool asking;

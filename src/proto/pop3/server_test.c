@@ -121,7 +121,7 @@ static void act(struct owner *o, const struct pop3_event *event)
         start_tls(o);
         break;
     case POP3_HANDOVER:
-        buf_printf(&o->notes, "handover%s;", event->utf8 ? " utf8" : "");
+        buf_printf(&o->notes, "handover;");
         break;
     case POP3_READ:
         answer_read(o, event);
@@ -182,14 +182,14 @@ static struct pop3_maildrop make_maildrop(void)
     return m;
 }
 
-enum stage { LOGIN, LOGIN_TLS, DROP, DROP_UTF8 };
+enum stage { LOGIN, LOGIN_TLS, DROP };
 
 static void owner_start(struct owner *o, enum stage stage)
 {
     if (stage == LOGIN || stage == LOGIN_TLS)
         o->e = pop3_server_new_login(&config, stage == LOGIN_TLS, o->now);
     else
-        o->e = pop3_server_new_maildrop(&config, true, stage == DROP_UTF8, make_maildrop(), o->now);
+        o->e = pop3_server_new_maildrop(&config, true, make_maildrop(), o->now);
     assert_non_null(o->e);
 }
 
@@ -232,7 +232,7 @@ static const struct dialogue dialogues[] = {
      GREETING "+OK now the password\r\n+OK welcome\r\n", "handover;", "STAT\r\nLI"},
     {"keywords in any case, bare line feeds", LOGIN_TLS, STATUS_OK,
      "utf8\nuser alice\nPaSs pass word\n", NULL,
-     GREETING "+OK UTF-8 it is\r\n+OK now the password\r\n+OK welcome\r\n", "handover utf8;", ""},
+     GREETING "+OK UTF-8 it is\r\n+OK now the password\r\n+OK welcome\r\n", "handover;", ""},
     {"wrong passwords end it", LOGIN_TLS, STATUS_OK,
      "PASS x\r\nUSER alice\r\nPASS x\r\nPASS pass word\r\nUSER a\r\nPASS x\r\nUSER a\r\nPASS x\r\n"
      "NOOP\r\n",
@@ -314,17 +314,11 @@ static const struct dialogue dialogues[] = {
      "+OK top of it\r\nSubject: one\r\n\r\nhello\r\n..\r\n...two\r\nlast\r\n.\r\n"
      "+OK top of it\r\nA: b\r\n\r\nno end\r\n.\r\n+OK top of it\r\n.\r\n+OK bye\r\n",
      "close quit;", ""},
-    {"UTF-8 headers are for those who asked", DROP, STATUS_OK, "RETR 4\r\nTOP 4 0\r\nQUIT\r\n",
-     NULL,
-     "-ERR [UTF8] its header is UTF-8: say UTF8 before you log in\r\n"
-     "-ERR [UTF8] its header is UTF-8: say UTF8 before you log in\r\n+OK bye\r\n",
-     "close quit;", ""},
-    {"and they get them", DROP_UTF8, STATUS_OK, "RETR 4\r\nTOP 4 0\r\nQUIT\r\n", NULL,
+    {"UTF-8 headers are for everybody", DROP, STATUS_OK, "RETR 4\r\nTOP 4 0\r\nQUIT\r\n", NULL,
      "+OK 56 octets\r\n" TRACE "Subject: \xC3\xA4\r\n\r\nbody\r\n.\r\n"
      "+OK top of it\r\n" TRACE "Subject: \xC3\xA4\r\n\r\n.\r\n+OK bye\r\n",
      "close quit;", ""},
-    {"what merely is not ASCII is for everybody", DROP, STATUS_OK, "RETR 9\r\nTOP 9 0\r\nQUIT\r\n",
-     NULL,
+    {"what merely is not ASCII is so too", DROP, STATUS_OK, "RETR 9\r\nTOP 9 0\r\nQUIT\r\n", NULL,
      "+OK 32 octets\r\nReceived: with UTF7\r\nX: \xE4\r\n\r\n\xF6\r\n.\r\n"
      "+OK top of it\r\nReceived: with UTF7\r\nX: \xE4\r\n\r\n.\r\n+OK bye\r\n",
      "close quit;", ""},
@@ -555,7 +549,7 @@ static void output_is_bounded(void **state)
         memcpy(dots + i, ".\r\n", 3);
     m.messages = calloc(MANY, sizeof *m.messages);
     m.messages[0].octets = BIG;
-    struct pop3_server *e = pop3_server_new_maildrop(&config, true, false, m, now);
+    struct pop3_server *e = pop3_server_new_maildrop(&config, true, m, now);
     const char *const commands[] = {"LIST\r\n", "RETR 1\r\n"};
     for (int i = 0; i < 2; i++) {
         size_t most = 0, all = 0;
