@@ -70,15 +70,16 @@ void server_ehlo(struct smtp_server *s, struct str argument, struct now now)
     struct buf text;
     buf_init(&text, 2048);
     buf_append_str(&text, l->hostname);
-    buf_printf(&text, "\nPIPELINING\nSIZE %llu\n8BITMIME\nBINARYMIME\nCHUNKING\nSMTPUTF8\n",
-               (unsigned long long)l->limits.message_size);
-    /* RFC 9422 §4 */
-    buf_printf(&text, "ENHANCEDSTATUSCODES\nLIMITS RCPTMAX=%u MAILMAX=%u", l->limits.recipients,
-               l->limits.transactions);
+    buf_printf(&text, "\nPIPELINING\nSIZE %llu", (unsigned long long)l->limits.message_size);
+    /* Never last: there are clients that look for "250-STARTTLS", gsasl one of them. */
     if (l->starttls && !s->tls)
         buf_append_str(&text, STR("\nSTARTTLS"));
     if (server_wants_login(s) && s->tls && !str_empty(l->auth_mechanisms))
         buf_printf(&text, "\nAUTH %.*s", STR_ARG(l->auth_mechanisms));
+    buf_append_str(&text, STR("\n8BITMIME\nBINARYMIME\nCHUNKING\nSMTPUTF8\nENHANCEDSTATUSCODES"));
+    /* RFC 9422 §4 */
+    buf_printf(&text, "\nLIMITS RCPTMAX=%u MAILMAX=%u", l->limits.recipients,
+               l->limits.transactions);
     offer_outbound(s, &text, now);
     if (text.failed)
         server_close(s, SMTP_CLOSE_NO_MEMORY, NULL);
