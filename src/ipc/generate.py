@@ -27,6 +27,7 @@ class Message:
 class Table:
     def __init__(self):
         self.version, self.roles, self.structs, self.messages = None, [], {}, []
+        self.enums = {}
 
 
 def fail(number, words):
@@ -61,13 +62,23 @@ def parse_field(table, words, number):
     fail(number, 'not a field: ' + ' '.join(words))
 
 
+def parse_value(values, words, number):
+    if len(words) != 2 or not words[1].isdigit():
+        fail(number, 'expected: VALUE NUMBER')
+    if words[0] in values or int(words[1]) in values.values():
+        fail(number, ' '.join(words) + ' is there already')
+    values[words[0]] = int(words[1])
+
+
 def parse(lines):
-    table, message, fields = Table(), None, None
+    table, message, fields, values = Table(), None, None, None
     for number, line in enumerate(lines, 1):
         words = line.split('#')[0].split()
         if not words:
             continue
         indented = line[0].isspace()
+        if not indented:
+            values = None
         if not indented and words[0] == 'version':
             table.version = int(words[1])
         elif not indented and words[0] == 'roles':
@@ -75,6 +86,11 @@ def parse(lines):
         elif not indented and words[0] == 'struct':
             message, fields = None, []
             table.structs[words[1]] = fields
+        elif not indented and words[0] == 'enum':
+            message, fields = None, None
+            values = table.enums[words[1]] = {}
+        elif indented and values is not None:
+            parse_value(values, words, number)
         elif not indented and words[0] in ('call', 'note'):
             message = parse_head(table, words, number)
             fields = message.ins
@@ -270,6 +286,9 @@ def header(table):
     lines += [f'    ROLE_{role.upper()} = {i},' for i, role in enumerate(table.roles, 1)]
     lines += [f'    ROLE_END = {len(table.roles) + 1}', '};', '', 'enum {']
     lines += [f'    IPC_{m.name.upper()} = {m.number},' for m in table.messages] + ['};', '']
+    for name, values in table.enums.items():
+        words = [f'    IPC_{name.upper()}_{word.upper()} = {n},' for word, n in values.items()]
+        lines += ['enum {'] + words + ['};', '']
     for name, fields in table.structs.items():
         lines += struct_lines('ipc_' + name, fields)
     for m in table.messages:

@@ -148,7 +148,7 @@ static void came_to_nothing(struct courier_connection *conn)
 {
     struct courier_destination *d = conn->destination;
     bool never = conn->never > 0 && conn->never == conn->tries;
-    struct courier_fate fate = {.outcome = never ? OUTCOME_FAILED : OUTCOME_LATER,
+    struct courier_fate fate = {.outcome = never ? IPC_OUTCOME_FAILED : IPC_OUTCOME_LATER,
                                 .status = str_from_c(conn->status),
                                 .words = text_from(buf_str(&conn->words)),
                                 .remote = text_from(str_from_c(conn->remote)),

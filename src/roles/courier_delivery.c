@@ -33,7 +33,7 @@ static void refuse_rest(struct courier_delivery *d, const struct courier_hop *ho
                         struct str status, struct str words)
 {
     courier_job_end_rest(d->courier, d->job,
-                         &(struct courier_fate){.outcome = OUTCOME_FAILED,
+                         &(struct courier_fate){.outcome = IPC_OUTCOME_FAILED,
                                                 .status = status,
                                                 .words = text_from(words),
                                                 .remote = text_from(hop->remote),
@@ -54,7 +54,7 @@ static void refuse_here(struct courier_delivery *d, const struct courier_hop *ho
 static void put_off_rest(struct courier_delivery *d, struct str status, struct str words)
 {
     courier_job_end_rest(d->courier, d->job,
-                         &(struct courier_fate){.outcome = OUTCOME_LATER,
+                         &(struct courier_fate){.outcome = IPC_OUTCOME_LATER,
                                                 .status = status,
                                                 .words = text_from(words)});
 }
@@ -78,7 +78,7 @@ static void refuse_address(struct courier_delivery *d, size_t index)
 {
     courier_job_end(d->courier, d->job, index,
                     &(struct courier_fate){
-                        .outcome = OUTCOME_FAILED,
+                        .outcome = IPC_OUTCOME_FAILED,
                         .status = STR("5.6.7"),
                         .words = text_from(STR("the next server takes no address of this kind")),
                     });
@@ -126,7 +126,7 @@ static bool name_message(struct courier_delivery *d, const struct courier_hop *h
     const struct ipc_job *job = &d->job->job;
     const struct ipc_envelope *e = &job->envelope;
     d->message = (struct smtp_client_message){.size = d->plan.size,
-                                              .body = (enum smtp_body_type)d->plan.body,
+                                              .body = d->plan.body,
                                               .utf8 = d->plan.say_smtputf8,
                                               .requiretls = must_require_tls(e->requiretls, hop),
                                               .envid = text_peek(e->envid),
@@ -314,12 +314,12 @@ static uint8_t outcome_of(enum smtp_client_verdict verdict)
 {
     switch (verdict) {
     case SMTP_CLIENT_TAKEN:
-        return OUTCOME_DELIVERED;
+        return IPC_OUTCOME_DONE;
     case SMTP_CLIENT_REFUSED:
     case SMTP_CLIENT_LACKING:
-        return OUTCOME_FAILED;
+        return IPC_OUTCOME_FAILED;
     default:
-        return OUTCOME_LATER;
+        return IPC_OUTCOME_LATER;
     }
 }
 
@@ -350,7 +350,7 @@ void courier_delivery_recipient(struct courier_delivery *d, const struct smtp_cl
                                 .next_tells = hop->abilities && hop->abilities->dsn,
                                 .is_final = hop->lmtp};
     if (d->broken) { /* it was us who broke it off */
-        fate.outcome = d->broken_status.ptr[0] == '5' ? OUTCOME_FAILED : OUTCOME_LATER;
+        fate.outcome = d->broken_status.ptr[0] == '5' ? IPC_OUTCOME_FAILED : IPC_OUTCOME_LATER;
         fate.status = d->broken_status;
         fate.words = text_from(d->broken_words);
         fate.is_reply = false;

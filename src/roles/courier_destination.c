@@ -48,11 +48,11 @@ static void job_over(struct courier_destination *d, struct courier_job *job)
 {
     for (size_t i = 0; i < job->job.recipients_count; i++) {
         uint8_t outcome = job->ends[i].outcome.outcome;
-        if (job->job.recipients[i].task != 0)
+        if (job->job.recipients[i].task != IPC_TASK_DELIVER)
             continue;
-        if (outcome == OUTCOME_DELIVERED)
+        if (outcome == IPC_OUTCOME_DONE)
             metric_add(d->delivered, 1);
-        else if (outcome == OUTCOME_LATER)
+        else if (outcome == IPC_OUTCOME_LATER)
             metric_add(d->put_off, 1);
     }
     job->destination = NULL;
@@ -96,7 +96,7 @@ static void move_where_it_belongs(struct courier_destination *d, struct courier_
         buf_clear(&destination);
         if (!job->ends[i].ended && belongs_elsewhere(d, domain, &destination))
             courier_job_end(d->courier, job, i,
-                            &(struct courier_fate){.outcome = OUTCOME_MOVED,
+                            &(struct courier_fate){.outcome = IPC_OUTCOME_MOVED,
                                                    .destination = buf_str(&destination)});
     }
     buf_release(&destination);
@@ -270,7 +270,7 @@ static void give_up(struct courier_destination *d, const struct courier_fate *fa
     end_waiting(d, fate);
     d->ending = true;
     courier_queue_arrival(d->courier, &(struct ipc_arrival){.destination = d->id,
-                                                            .state = 1,
+                                                            .state = IPC_ARRIVAL_NOT_REACHED,
                                                             .retry_ms = retry_ms,
                                                             .words = fate->words});
     courier_destination_run_soon(d);
@@ -292,7 +292,7 @@ void courier_destination_unreachable(struct courier_destination *d, uint32_t wav
 static void no_way(struct courier_destination *d, const struct route_decision *decision)
 {
     bool never = decision->verdict == ROUTE_BOUNCE;
-    struct courier_fate fate = {.outcome = never ? OUTCOME_FAILED : OUTCOME_LATER,
+    struct courier_fate fate = {.outcome = never ? IPC_OUTCOME_FAILED : IPC_OUTCOME_LATER,
                                 .status = decision->enhanced,
                                 .words = text_from(decision->words)};
     give_up(d, &fate);
@@ -320,7 +320,7 @@ static void on_route(void *context)
 static void find_route(struct courier_destination *d)
 {
     static const struct courier_fate no_memory = {
-        .outcome = OUTCOME_LATER, .status = STR("4.3.1"), .words = {STR("no memory")}};
+        .outcome = IPC_OUTCOME_LATER, .status = STR("4.3.1"), .words = {STR("no memory")}};
     if (d->finding)
         return;
     d->finding = courier_route_find(d->courier, buf_str(&d->name), on_route, d);
@@ -366,7 +366,8 @@ static void leave(struct courier_destination *d)
 {
     /* Of the trouble the vault knows; of an end that came after a second beginning it does not. */
     if (!d->ending || d->begun_again)
-        courier_queue_arrival(d->courier, &(struct ipc_arrival){.destination = d->id, .state = 0});
+        courier_queue_arrival(
+            d->courier, &(struct ipc_arrival){.destination = d->id, .state = IPC_ARRIVAL_OVER});
     courier_destination_free(d);
 }
 
@@ -434,7 +435,7 @@ void courier_destination_run_soon(struct courier_destination *d)
 
 void courier_destination_stop(struct courier_destination *d)
 {
-    end_waiting(d, &(struct courier_fate){.outcome = OUTCOME_GIVEN_BACK});
+    end_waiting(d, &(struct courier_fate){.outcome = IPC_OUTCOME_GIVEN_BACK});
     if (d->finding && !d->route) {
         courier_route_drop(d->finding);
         d->finding = NULL;
@@ -520,7 +521,7 @@ void courier_destination_free(struct courier_destination *d)
     struct courier *c = d->courier;
     while (d->connections)
         courier_connection_free(d->connections);
-    end_waiting(d, &(struct courier_fate){.outcome = OUTCOME_GIVEN_BACK});
+    end_waiting(d, &(struct courier_fate){.outcome = IPC_OUTCOME_GIVEN_BACK});
     hook_cancel(&d->hook);
     timer_set(&d->timer, NEVER_MS);
     courier_route_drop(d->finding);

@@ -99,8 +99,8 @@ void courier_destination_unfit(struct courier_destination *d, uint32_t avoid,
 void courier_destination_return(struct courier_destination *d, struct courier_job *job);
 
 /*
- * A connection came to nothing on every host. fate (OUTCOME_LATER or OUTCOME_FAILED) is for what
- * waits, where nothing else is still trying.
+ * A connection came to nothing on every host. fate (IPC_OUTCOME_LATER or IPC_OUTCOME_FAILED) is for
+ * what waits, where nothing else is still trying.
  */
 void courier_destination_unreachable(struct courier_destination *d, uint32_t wave,
                                      const struct courier_fate *fate);

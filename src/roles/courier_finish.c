@@ -7,9 +7,6 @@
 #include "mail/downgrade.h"
 #include "mail/mime.h"
 
-/* The values of ipc.table's envelope.body. */
-enum { BODY_7BIT, BODY_8BITMIME, BODY_BINARYMIME };
-
 /* ---- SMTPUTF8 ---- */
 
 /*
@@ -103,22 +100,23 @@ bool courier_finish_address(struct buf *out, struct text address, bool say_smtpu
 static bool must_convert(const struct ipc_job *job, const struct courier_next_hop *hop,
                          enum downgrade_target *ret_target)
 {
-    bool binary = job->envelope.body == BODY_BINARYMIME;
+    bool binary = job->envelope.body == SMTP_BODY_BINARYMIME;
     if (binary && hop->binary_mime && hop->chunking)
         return false;
     *ret_target = hop->eight_bit_mime ? DOWNGRADE_TO_8BIT : DOWNGRADE_TO_7BIT;
     return binary || !hop->eight_bit_mime;
 }
 
-static enum courier_finish_body body_parameter(const struct ipc_job *job, struct str head,
-                                               bool converted, const struct courier_next_hop *hop)
+static enum smtp_body_type body_parameter(const struct ipc_job *job, struct str head,
+                                          bool converted, const struct courier_next_hop *hop)
 {
-    if (job->envelope.body == BODY_BINARYMIME && !converted && hop->binary_mime && hop->chunking)
-        return FINISH_BODY_BINARYMIME;
+    if (job->envelope.body == SMTP_BODY_BINARYMIME && !converted && hop->binary_mime &&
+        hop->chunking)
+        return SMTP_BODY_BINARYMIME;
     if (!hop->eight_bit_mime)
-        return FINISH_BODY_UNSAID;
-    bool eight = job->envelope.body != BODY_7BIT || !utf8_is_ascii(head);
-    return eight ? FINISH_BODY_8BITMIME : FINISH_BODY_UNSAID;
+        return SMTP_BODY_7BIT;
+    bool eight = job->envelope.body != SMTP_BODY_7BIT || !utf8_is_ascii(head);
+    return eight ? SMTP_BODY_8BITMIME : SMTP_BODY_7BIT;
 }
 
 void courier_finish_plan(const struct ipc_job *job, const struct ipc_job_recipient *recipients,

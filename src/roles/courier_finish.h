@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/str.h"
 #include "ipc/ipc_messages.h"
+#include "proto/smtp/envelope.h"
 
 /*
  * The finishing place: every outgoing message, whatever way it came (submission, relay, forward,
@@ -27,12 +28,6 @@ struct courier_next_hop {
     bool smtputf8;
 };
 
-enum courier_finish_body {
-    FINISH_BODY_UNSAID = 0, /* no BODY parameter */
-    FINISH_BODY_8BITMIME = 1,
-    FINISH_BODY_BINARYMIME = 2, /* send with BDAT only */
-};
-
 struct courier_finish_plan {
     /* Where it cannot go: "5.6.7" and words for the sender (both static); else empty. */
     struct str refusal_status;
@@ -40,7 +35,7 @@ struct courier_finish_plan {
     bool no_memory; /* it is not known what the message needs: to be put off */
     bool unchanged;
     bool say_smtputf8;
-    enum courier_finish_body body;
+    enum smtp_body_type body; /* 7BIT: no BODY parameter; BINARYMIME: with BDAT only */
     uint64_t size;  /* for SIZE=: exact where unchanged; 0: not known, leave the parameter out */
     uint8_t target; /* enum downgrade_target, where not unchanged */
     struct str prefix;

@@ -29,7 +29,7 @@ struct plan_case {
     const char *sender, *recipient, *offers;
     const char *refusal;
     bool unchanged, say_utf8;
-    enum courier_finish_body declared;
+    enum smtp_body_type declared;
 };
 
 #define BODY(b) str_make(b, sizeof(b) - 1)
@@ -38,35 +38,25 @@ struct plan_case {
 
 static const struct plan_case plan_cases[] = {
     /* 8BITMIME, RFC 6152 §3 */
-    {{ascii, sizeof ascii - 1}, 0, 0, 0, ANN, BOB, "", "", true, false, FINISH_BODY_UNSAID},
-    {{ascii, sizeof ascii - 1}, 0, 0, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_UNSAID},
-    {{ascii, sizeof ascii - 1}, 1, 0, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
-    {{ascii, sizeof ascii - 1}, 1, 0, 0, ANN, BOB, "", "", true, false, FINISH_BODY_UNSAID},
-    {{ascii, sizeof ascii - 1}, 1, 0, 1, ANN, BOB, "", "", false, false, FINISH_BODY_UNSAID},
-    {{eight, sizeof eight - 1}, 1, 0, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
-    {{eight, sizeof eight - 1}, 0, 0, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
-    {{eight, sizeof eight - 1}, 1, 0, 0, ANN, BOB, "BC", "", false, false, FINISH_BODY_UNSAID},
-    {{eight, sizeof eight - 1}, 0, 0, 0, ANN, BOB, "", "", false, false, FINISH_BODY_UNSAID},
+    {{ascii, sizeof ascii - 1}, 0, 0, 0, ANN, BOB, "", "", true, false, SMTP_BODY_7BIT},
+    {{ascii, sizeof ascii - 1}, 0, 0, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_7BIT},
+    {{ascii, sizeof ascii - 1}, 1, 0, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
+    {{ascii, sizeof ascii - 1}, 1, 0, 0, ANN, BOB, "", "", true, false, SMTP_BODY_7BIT},
+    {{ascii, sizeof ascii - 1}, 1, 0, 1, ANN, BOB, "", "", false, false, SMTP_BODY_7BIT},
+    {{eight, sizeof eight - 1}, 1, 0, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
+    {{eight, sizeof eight - 1}, 0, 0, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
+    {{eight, sizeof eight - 1}, 1, 0, 0, ANN, BOB, "BC", "", false, false, SMTP_BODY_7BIT},
+    {{eight, sizeof eight - 1}, 0, 0, 0, ANN, BOB, "", "", false, false, SMTP_BODY_7BIT},
     /* BINARYMIME, RFC 3030 §3 */
-    {{binary, sizeof binary - 1},
-     2,
-     0,
-     0,
-     ANN,
-     BOB,
-     "8BC",
-     "",
-     true,
-     false,
-     FINISH_BODY_BINARYMIME},
-    {{binary, sizeof binary - 1}, 2, 0, 0, ANN, BOB, "8B", "", false, false, FINISH_BODY_8BITMIME},
-    {{binary, sizeof binary - 1}, 2, 0, 0, ANN, BOB, "", "", false, false, FINISH_BODY_UNSAID},
-    {{ascii, sizeof ascii - 1}, 2, 0, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
+    {{binary, sizeof binary - 1}, 2, 0, 0, ANN, BOB, "8BC", "", true, false, SMTP_BODY_BINARYMIME},
+    {{binary, sizeof binary - 1}, 2, 0, 0, ANN, BOB, "8B", "", false, false, SMTP_BODY_8BITMIME},
+    {{binary, sizeof binary - 1}, 2, 0, 0, ANN, BOB, "", "", false, false, SMTP_BODY_7BIT},
+    {{ascii, sizeof ascii - 1}, 2, 0, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
     /* SMTPUTF8, RFC 6531 §3.2 */
-    {{ascii, sizeof ascii - 1}, 1, 1, 0, ANN, BOB, "8U", "", true, false, FINISH_BODY_8BITMIME},
-    {{ascii, sizeof ascii - 1}, 1, 1, 0, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
-    {{ascii, sizeof ascii - 1}, 1, 1, 1, ANN, BOB, "8U", "", true, true, FINISH_BODY_8BITMIME},
-    {{ascii, sizeof ascii - 1}, 1, 1, 1, ANN, BOB, "8", "", true, false, FINISH_BODY_8BITMIME},
+    {{ascii, sizeof ascii - 1}, 1, 1, 0, ANN, BOB, "8U", "", true, false, SMTP_BODY_8BITMIME},
+    {{ascii, sizeof ascii - 1}, 1, 1, 0, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
+    {{ascii, sizeof ascii - 1}, 1, 1, 1, ANN, BOB, "8U", "", true, true, SMTP_BODY_8BITMIME},
+    {{ascii, sizeof ascii - 1}, 1, 1, 1, ANN, BOB, "8", "", true, false, SMTP_BODY_8BITMIME},
     {{utf8_header, sizeof utf8_header - 1}, 1, 1, 0, ANN, BOB, "8U", "", true, true, 1},
     {{utf8_header, sizeof utf8_header - 1}, 1, 1, 0, ANN, BOB, "8", "5.6.7", true, false, 1},
     {{utf8_header, sizeof utf8_header - 1}, 1, 0, 0, ANN, BOB, "8", "", true, false, 1},
@@ -108,7 +98,7 @@ static const struct plan_case plan_cases[] = {
      true,
      false,
      0},
-    {{ascii, sizeof ascii - 1}, 0, 0, 0, "", BOB, "", "", true, false, FINISH_BODY_UNSAID},
+    {{ascii, sizeof ascii - 1}, 0, 0, 0, "", BOB, "", "", true, false, SMTP_BODY_7BIT},
 };
 
 static void plan(const struct plan_case *c, struct courier_finish_plan *ret_plan)

@@ -68,7 +68,7 @@ struct courier_job *courier_job_new(const struct ipc_job *in)
     job->left = in->recipients_count;
     job->size = sizeof *job + a->used;
     for (size_t i = 0; i < in->recipients_count; i++) {
-        if (job->job.recipients[i].task == 0)
+        if (job->job.recipients[i].task == IPC_TASK_DELIVER)
             continue;
         courier_report_settle(&job->job.recipients[i], &job->ends[i].outcome);
         job->ends[i].ended = true;
@@ -152,7 +152,7 @@ static void decide_retry(struct courier *c, const struct ipc_job_recipient *r,
     int64_t in_ms =
         retry_recipient_in(&c->settings->retry, r->attempts + 1, r->remaining_ms, random_u64());
     if (in_ms < 0)
-        outcome->outcome = OUTCOME_FAILED;
+        outcome->outcome = IPC_OUTCOME_FAILED;
     else
         outcome->retry_ms = in_ms;
 }
@@ -170,9 +170,9 @@ static struct str shortened(const struct courier_job *job, struct str s)
 static void count(struct courier *c, const struct ipc_outcome *outcome)
 {
     struct metric *const metrics[] = {
-        [OUTCOME_DELIVERED] = c->counts.delivered, [OUTCOME_FAILED] = c->counts.refused,
-        [OUTCOME_LATER] = c->counts.put_off,       [OUTCOME_GIVEN_BACK] = c->counts.given_back,
-        [OUTCOME_MOVED] = c->counts.given_back,    [OUTCOME_NOTICED] = c->counts.reports,
+        [IPC_OUTCOME_DONE] = c->counts.delivered,   [IPC_OUTCOME_FAILED] = c->counts.refused,
+        [IPC_OUTCOME_LATER] = c->counts.put_off,    [IPC_OUTCOME_GIVEN_BACK] = c->counts.given_back,
+        [IPC_OUTCOME_MOVED] = c->counts.given_back, [IPC_OUTCOME_NOTICED] = c->counts.reports,
     };
     metric_add(metrics[outcome->outcome], 1);
 }
@@ -203,10 +203,10 @@ void courier_job_end(struct courier *c, struct courier_job *job, size_t recipien
         o->status = STR("4.3.1");
         o->words = o->remote = text_from((struct str){0});
         o->tls = o->destination = (struct str){0};
-        if (o->outcome == OUTCOME_MOVED)
-            o->outcome = OUTCOME_GIVEN_BACK;
+        if (o->outcome == IPC_OUTCOME_MOVED)
+            o->outcome = IPC_OUTCOME_GIVEN_BACK;
     }
-    if (o->outcome == OUTCOME_LATER && o->retry_ms == 0)
+    if (o->outcome == IPC_OUTCOME_LATER && o->retry_ms == 0)
         decide_retry(c, &job->job.recipients[recipient], o);
     count(c, o);
 }

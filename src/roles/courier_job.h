@@ -30,7 +30,8 @@ struct courier_job {
     struct courier_report *report; /* goes with the outcomes */
 };
 
-/* A deep copy; NULL where there is no memory. Recipients whose task is not 0 have ended at once. */
+/* A deep copy; NULL where there is no memory. Recipients whose task is not to deliver have ended at
+ * once. */
 struct courier_job *courier_job_new(const struct ipc_job *job);
 void courier_job_free(struct courier_job *job);
 
@@ -42,7 +43,7 @@ struct courier_job *courier_job_split(struct courier_job *job, const bool *leave
 
 /* What became of a recipient, for courier_job_end; the strings are copied. */
 struct courier_fate {
-    uint8_t outcome; /* of ipc.table's outcome */
+    uint8_t outcome; /* IPC_OUTCOME_... */
     int64_t retry_ms;
     struct str status;
     struct text words;
@@ -52,20 +53,9 @@ struct courier_fate {
     bool is_reply, next_tells, is_final;
 };
 
-enum {
-    OUTCOME_DELIVERED = 0,
-    OUTCOME_FAILED = 1,
-    OUTCOME_LATER = 2,
-    OUTCOME_GIVEN_BACK = 3,
-    OUTCOME_MOVED = 4,
-    OUTCOME_NOTICED = 5,
-    OUTCOME_HANDED_DELIVERED = 6, /* OUTCOME_DELIVERED, and its sender is to be told */
-    OUTCOME_HANDED_RELAYED = 7
-};
-
 /*
- * The recipient has ended. A fate of OUTCOME_LATER gets its time here, or becomes OUTCOME_FAILED
- * where there is none left.
+ * The recipient has ended. A fate of IPC_OUTCOME_LATER gets its time here, or becomes
+ * IPC_OUTCOME_FAILED where there is none left.
  */
 void courier_job_end(struct courier *c, struct courier_job *job, size_t recipient,
                      const struct courier_fate *fate);

@@ -78,7 +78,7 @@ void courier_notice_put_off(struct courier_job *job)
         struct ipc_outcome *o = &job->ends[i].outcome;
         if (courier_report_due(&job->job, &result) == REPORT_NOT_DUE)
             continue;
-        o->outcome = OUTCOME_LATER;
+        o->outcome = IPC_OUTCOME_LATER;
         o->retry_ms = LATER_MS;
         o->noticed = false;
     }
@@ -361,10 +361,10 @@ static void hand_over(struct courier_job *job)
         struct courier_report_result result = result_of(job, i);
         enum courier_report_due due = courier_report_due(&job->job, &result);
         struct ipc_outcome *o = &job->ends[i].outcome;
-        if (o->outcome == OUTCOME_DELIVERED && job->job.recipients[i].task == 0 &&
+        if (o->outcome == IPC_OUTCOME_DONE && job->job.recipients[i].task == IPC_TASK_DELIVER &&
             due != REPORT_NOT_DUE)
             o->outcome =
-                due == REPORT_DELIVERED ? OUTCOME_HANDED_DELIVERED : OUTCOME_HANDED_RELAYED;
+                due == REPORT_DELIVERED ? IPC_OUTCOME_HANDED_DELIVERED : IPC_OUTCOME_HANDED_RELAYED;
     }
 }
 

@@ -345,7 +345,7 @@ static void take_job(struct courier_queue *q, const struct ipc_job *in)
         courier_destination_add(d, job);
         return;
     }
-    courier_job_end_rest(c, job, &(struct courier_fate){.outcome = OUTCOME_GIVEN_BACK});
+    courier_job_end_rest(c, job, &(struct courier_fate){.outcome = IPC_OUTCOME_GIVEN_BACK});
     courier_queue_job_over(c, job);
 }
 

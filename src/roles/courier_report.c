@@ -9,14 +9,9 @@
 #include "mail/downgrade.h"
 #include "mail/dsn.h"
 #include "mail/ingest.h"
+#include "proto/smtp/envelope.h"
 #include "roles/new_email.h"
 #include "store/ingest.h"
-
-/* The numbers of ipc.table. */
-enum { TASK_DELIVER, TASK_DELIVERED, TASK_EXPIRED, TASK_BOUNCE, TASK_LATE, TASK_RELAYED };
-enum { OUTCOME_DONE, OUTCOME_FAILED, OUTCOME_LATER, OUTCOME_BACK, OUTCOME_MOVED, OUTCOME_NOTICED };
-enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
-enum { RET_FULL = 1, BODY_8BITMIME = 1, BODY_BINARYMIME = 2, BY_NOTIFY = 2 };
 
 enum {
     HEADER_RETURNED_MAX = 64 * 1024,
@@ -94,12 +89,12 @@ static struct press *press_new(void)
 static enum courier_report_due due_for_success(const struct ipc_job *job,
                                                const struct courier_report_result *result)
 {
-    bool asked = (result->recipient->notify & NOTIFY_SUCCESS) != 0;
-    if (result->recipient->task == TASK_DELIVERED)
+    bool asked = (result->recipient->notify & SMTP_NOTIFY_SUCCESS) != 0;
+    if (result->recipient->task == IPC_TASK_DELIVERED)
         return asked ? REPORT_DELIVERED : REPORT_NOT_DUE;
-    if (result->recipient->task == TASK_RELAYED) /* asked for, or with a trace */
+    if (result->recipient->task == IPC_TASK_RELAYED) /* asked for, or with a trace */
         return REPORT_RELAYED;
-    if (result->recipient->task != TASK_DELIVER)
+    if (result->recipient->task != IPC_TASK_DELIVER)
         return REPORT_NOT_DUE;
     if (asked && !result->next_tells)
         return result->is_final ? REPORT_DELIVERED : REPORT_RELAYED;
@@ -111,18 +106,19 @@ enum courier_report_due courier_report_due(const struct ipc_job *job,
 {
     uint8_t notify = result->recipient->notify;
     /* RFC 5321 §4.5.5, RFC 3461 §6.1: no report about a report. */
-    if (text_peek(job->sender).len == 0 || (notify & NOTIFY_NEVER) != 0)
+    if (text_peek(job->sender).len == 0 || (notify & SMTP_NOTIFY_NEVER) != 0)
         return REPORT_NOT_DUE;
     switch (result->outcome->outcome) {
-    case OUTCOME_DONE:
+    case IPC_OUTCOME_DONE:
         return due_for_success(job, result);
-    case OUTCOME_FAILED:
+    case IPC_OUTCOME_FAILED:
         /* RFC 3461 §4.1: failures are told where nothing was said. */
-        return notify == 0 || (notify & NOTIFY_FAILURE) ? REPORT_FAILED : REPORT_NOT_DUE;
-    case OUTCOME_NOTICED:
+        return notify == 0 || (notify & SMTP_NOTIFY_FAILURE) ? REPORT_FAILED : REPORT_NOT_DUE;
+    case IPC_OUTCOME_NOTICED:
         /* RFC 2852: the sender asked to be told at that time. */
-        return (notify & NOTIFY_DELAY) || job->envelope.by_mode == BY_NOTIFY ? REPORT_DELAYED
-                                                                             : REPORT_NOT_DUE;
+        return (notify & SMTP_NOTIFY_DELAY) || job->envelope.by_mode == SMTP_BY_NOTIFY
+                   ? REPORT_DELAYED
+                   : REPORT_NOT_DUE;
     default:
         return REPORT_NOT_DUE;
     }
@@ -140,26 +136,26 @@ static struct str status_of_class(struct str status, char class, struct str othe
 
 void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc_outcome *ret)
 {
-    invariant(recipient->task != TASK_DELIVER);
+    invariant(recipient->task != IPC_TASK_DELIVER);
     *ret = (struct ipc_outcome){.recipient = recipient->id,
-                                .outcome = OUTCOME_FAILED,
+                                .outcome = IPC_OUTCOME_FAILED,
                                 .words = recipient->last_words,
                                 .remote = recipient->last_remote};
-    if (recipient->task == TASK_DELIVERED) {
-        ret->outcome = OUTCOME_DONE;
+    if (recipient->task == IPC_TASK_DELIVERED) {
+        ret->outcome = IPC_OUTCOME_DONE;
         ret->status = status_of_class(recipient->last_status, '2', STR("2.1.5"));
         ret->words = or_else(ret->words, STR("it is in the mailbox"));
-    } else if (recipient->task == TASK_RELAYED) {
-        ret->outcome = OUTCOME_DONE;
+    } else if (recipient->task == IPC_TASK_RELAYED) {
+        ret->outcome = IPC_OUTCOME_DONE;
         ret->status = status_of_class(recipient->last_status, '2', STR("2.0.0"));
-    } else if (recipient->task == TASK_EXPIRED) {
+    } else if (recipient->task == IPC_TASK_EXPIRED) {
         ret->status = STR("5.4.7"); /* RFC 3463 §3.5: delivery time expired */
         ret->words = or_else(ret->words, STR("it could not be delivered in all the time it had"));
-    } else if (recipient->task == TASK_BOUNCE) {
+    } else if (recipient->task == IPC_TASK_BOUNCE) {
         ret->status = status_of_class(recipient->last_status, '5', STR("5.0.0"));
         ret->words = or_else(ret->words, STR("returned by the people who run the mail system"));
     } else {
-        ret->outcome = OUTCOME_NOTICED;
+        ret->outcome = IPC_OUTCOME_NOTICED;
         ret->noticed = true;
         ret->status = status_of_class(recipient->last_status, '4', STR("4.4.1"));
         ret->words = or_else(ret->words, STR("their mail server could not be reached yet"));
@@ -197,7 +193,7 @@ static bool copy_result(struct courier_report *r, const struct courier_report_fa
     const struct ipc_job_recipient *from = result->recipient;
     const struct ipc_outcome *outcome = result->outcome;
     struct dsn_recipient *to = &r->recipients[r->dsn.count++];
-    bool is_old = from->task != TASK_DELIVER;
+    bool is_old = from->task != IPC_TASK_DELIVER;
     to->action = actions[due];
     to->is_reply = is_old ? looks_like_reply(outcome->words) && text_peek(outcome->remote).len > 0
                           : result->is_reply;
@@ -237,8 +233,8 @@ static bool returns_all(const struct courier_report *r, const struct ipc_job *jo
     bool failed = false;
     for (size_t i = 0; i < r->dsn.count; i++)
         failed |= r->recipients[i].action == DSN_FAILED;
-    return failed && job->envelope.ret == RET_FULL && job->envelope.body != BODY_BINARYMIME &&
-           !r->requiretls;
+    return failed && job->envelope.ret == SMTP_RET_FULL &&
+           job->envelope.body != SMTP_BODY_BINARYMIME && !r->requiretls;
 }
 
 static bool copy_facts(struct courier_report *r, const struct courier_report_facts *facts)
@@ -255,15 +251,15 @@ static bool copy_facts(struct courier_report *r, const struct courier_report_fac
     r->dsn.now_ms = facts->now.wall_ms;
     r->dsn.arrival_ms = job->received_at_ms;
     r->dsn.utf8 = job->envelope.utf8;
-    r->is_binary = job->envelope.body == BODY_BINARYMIME;
+    r->is_binary = job->envelope.body == SMTP_BODY_BINARYMIME;
     r->original_size = job->prefix.len + job->size;
     r->requiretls = job->envelope.requiretls;
     bool is_small = r->original_size <= COURIER_REPORT_ORIGINAL_MAX, all = returns_all(r, job);
     r->dsn.part = all && is_small ? DSN_PART_MESSAGE : DSN_PART_HEADER;
     r->is_apart = all && !is_small;
     /* The edge says so of whatever holds an octet above 127. */
-    r->is_8bit = job->envelope.body == BODY_8BITMIME || !utf8_is_ascii(job->prefix);
-    r->plan.notify = NOTIFY_NEVER;
+    r->is_8bit = job->envelope.body == SMTP_BODY_8BITMIME || !utf8_is_ascii(job->prefix);
+    r->plan.notify = SMTP_NOTIFY_NEVER;
     return ok && arena_dup(&r->arena, facts->hostname, &r->dsn.host) &&
            arena_dup(&r->arena, facts->id, &r->dsn.id) &&
            dup_text(r, job->sender, &r->dsn.sender) &&
@@ -502,7 +498,7 @@ static void describe(struct courier_report *r)
         .at_ms = r->dsn.now_ms,
         .recipient = r->plan,
     };
-    r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? BODY_8BITMIME : 0;
+    r->report.envelope.body = dsn_needs_8bit(&r->dsn) ? SMTP_BODY_8BITMIME : 0;
     r->report.envelope.utf8 = dsn_needs_utf8(&r->dsn);
     r->report.envelope.requiretls = r->requiretls ? COURIER_REPORT_REQUIRETLS : 0;
 }

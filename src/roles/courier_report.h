@@ -60,8 +60,8 @@ enum courier_report_due courier_report_due(const struct ipc_job *job,
                                            const struct courier_report_result *result);
 
 /*
- * The outcome of a recipient that no server need be asked about (its task is not 0): fills in
- * outcome, noticed, status, words, remote. Borrows the recipient.
+ * The outcome of a recipient that no server need be asked about (its task is not to deliver): fills
+ * in outcome, noticed, status, words, remote. Borrows the recipient.
  */
 void courier_report_settle(const struct ipc_job_recipient *recipient, struct ipc_outcome *ret);
 

@@ -3,6 +3,7 @@
 
 #include "base/bug.h"
 #include "base/limits.h"
+#include "proto/smtp/envelope.h"
 #include "roles/vault_internal.h"
 
 enum {
@@ -13,9 +14,6 @@ enum {
     JOB_RECIPIENTS_MAX = 1000,
     JOBS_MAX = 16384,
     ATTENTION_MAX = 100, /* jobs of a reply that need attention: they have no destination's turn */
-    TASK_EXPIRED = 2,
-    BY_RETURN = 1,
-    TASK_LATE = 4,
 };
 
 /* ---- What is out -------------------------------------------------------------------------------
@@ -207,13 +205,13 @@ static void *keep_list(struct leasing *l, const struct buf *list)
 
 static uint8_t task_of(const struct queue_found *f, int64_t clock_ms, bool attention)
 {
-    if (f->row.task != 0)
+    if (f->row.task != IPC_TASK_DELIVER)
         return f->row.task;
     /* Where its turn comes before its end is noticed (an operator released it) it is tried once
      * more, and comes back if that fails; but never what was to be there in time (RFC 2852). */
-    if (clock_ms >= f->message.expires_ms && (attention || f->message.by_mode == BY_RETURN))
-        return TASK_EXPIRED;
-    return attention ? TASK_LATE : 0;
+    if (clock_ms >= f->message.expires_ms && (attention || f->message.by_mode == SMTP_BY_RETURN))
+        return IPC_TASK_EXPIRED;
+    return attention ? IPC_TASK_LATE : 0;
 }
 
 static void add_recipient(struct leasing *l, struct buf *recipients, const struct queue_found *f,

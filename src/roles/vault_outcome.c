@@ -7,21 +7,6 @@
  */
 
 enum {
-    OUTCOME_DONE,
-    OUTCOME_FAILED,
-    OUTCOME_LATER,
-    OUTCOME_UNTRIED,
-    OUTCOME_MOVED,
-    OUTCOME_NOTICED,
-    OUTCOME_HANDED_DELIVERED,
-    OUTCOME_HANDED_RELAYED,
-
-    TASK_DELIVER = 0,
-    TASK_SUCCESS = 1,
-    TASK_EXPIRED = 2,
-    TASK_RELAYED = 5,
-
-    ARRIVAL_FAILED = 1,
     WORDS_SIZE = 4096,
     TLS_POLICY_SIZE_MAX = 65536,
     DAY_MS = 24 * 60 * 60 * 1000,
@@ -97,14 +82,14 @@ static enum status_code end_row(struct settling *s, struct str step)
 
 static enum status_code done(struct settling *s)
 {
-    if (s->lease->task == TASK_SUCCESS || s->lease->task == TASK_RELAYED)
+    if (s->lease->task == IPC_TASK_DELIVERED || s->lease->task == IPC_TASK_RELAYED)
         return end_row(s, STR("reported"));
-    if (s->lease->task == TASK_DELIVER || !str_empty(text_peek(s->outcome->remote))) {
+    if (s->lease->task == IPC_TASK_DELIVER || !str_empty(text_peek(s->outcome->remote))) {
         s->b->numbers.relayed++;
         return end_row(s, STR("relayed"));
     }
     s->b->numbers.bounced++;
-    return end_row(s, s->lease->task == TASK_EXPIRED ? STR("expired") : STR("bounced"));
+    return end_row(s, s->lease->task == IPC_TASK_EXPIRED ? STR("expired") : STR("bounced"));
 }
 
 static enum status_code failed(struct settling *s)
@@ -199,20 +184,20 @@ static enum status_code move(struct settling *s)
 static enum status_code settle(struct settling *s)
 {
     switch (s->outcome->outcome) {
-    case OUTCOME_DONE:
+    case IPC_OUTCOME_DONE:
         return done(s);
-    case OUTCOME_FAILED:
+    case IPC_OUTCOME_FAILED:
         return failed(s);
-    case OUTCOME_LATER:
-        return s->lease->task == TASK_DELIVER ? defer(s) : postpone(s);
-    case OUTCOME_MOVED:
+    case IPC_OUTCOME_LATER:
+        return s->lease->task == IPC_TASK_DELIVER ? defer(s) : postpone(s);
+    case IPC_OUTCOME_MOVED:
         return move(s);
-    case OUTCOME_NOTICED:
+    case IPC_OUTCOME_NOTICED:
         return notice(s);
-    case OUTCOME_HANDED_DELIVERED:
-        return hand_over(s, TASK_SUCCESS);
-    case OUTCOME_HANDED_RELAYED:
-        return hand_over(s, TASK_RELAYED);
+    case IPC_OUTCOME_HANDED_DELIVERED:
+        return hand_over(s, IPC_TASK_DELIVERED);
+    case IPC_OUTCOME_HANDED_RELAYED:
+        return hand_over(s, IPC_TASK_RELAYED);
     default:
         return wait_again(s, s->lease->due_ms, s->lease->attention_ms);
     }
@@ -321,7 +306,7 @@ static enum status_code take_arrival(struct vault_batch *b, const void *owner,
 {
     struct vault_queue *q = &b->queue;
     struct active *active = vault_active_find(q, a->destination);
-    bool trouble = a->state == ARRIVAL_FAILED;
+    bool trouble = a->state == IPC_ARRIVAL_NOT_REACHED;
     struct destination_news news = {.arrived = true,
                                     .trouble = trouble,
                                     .not_before_ms = trouble ? later(q, a->retry_ms) : INT64_MIN,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "proto/smtp/envelope.h"
 #include "roles/vault_internal.h"
 
 enum {
@@ -323,8 +324,6 @@ bool vault_is_envelope(const struct ipc_envelope *e)
            e->priority >= -9 && e->priority <= 9 && text_peek(e->envid).len <= ORCPT_SIZE_MAX;
 }
 
-enum { NOTIFY_SUCCESS = 2, NOTIFY_DELAY = 8, TASK_DELIVER = 0, TASK_SUCCESS = 1 };
-
 enum status_code vault_check_relays(const struct ipc_accept_recipient *r)
 {
     for (size_t i = 0; i < r->relays_count; i++) {
@@ -339,7 +338,7 @@ enum status_code vault_check_relays(const struct ipc_accept_recipient *r)
 static bool tells_success(const struct ipc_accept_in *in, size_t number)
 {
     const struct ipc_accept_recipient *r = &in->recipients[number];
-    return r->deliveries_count > 0 && r->notify & NOTIFY_SUCCESS &&
+    return r->deliveries_count > 0 && r->notify & SMTP_NOTIFY_SUCCESS &&
            !str_empty(text_peek(in->reverse_path));
 }
 
@@ -457,7 +456,7 @@ static int64_t attention(const struct enqueuing *e, uint8_t notify)
     const struct ipc_envelope *envelope = &e->o->in->envelope;
     const struct vault_settings *s = &e->b->queue.settings;
     int64_t at_ms = e->message.expires_ms;
-    if (notify & NOTIFY_DELAY)
+    if (notify & SMTP_NOTIFY_DELAY)
         at_ms = earlier(at_ms, e->due_ms + s->delay_notice_ms);
     if (envelope->by_mode == 2 && !(notify & 1))
         at_ms = earlier(at_ms, e->message.by_ms);
@@ -472,7 +471,7 @@ static enum status_code add_relay(struct enqueuing *e, const struct ipc_accept_r
                               .due_ms = e->due_ms,
                               .attention_ms = attention(e, r->notify),
                               .held = e->held,
-                              .task = TASK_DELIVER,
+                              .task = IPC_TASK_DELIVER,
                               .notify = r->notify,
                               .recipient = relay->address,
                               .orcpt = r->orcpt,
@@ -495,7 +494,7 @@ static enum status_code add_success(struct enqueuing *e, const struct ipc_accept
                               .lane = LANE_USUAL,
                               .due_ms = now_ms,
                               .attention_ms = now_ms,
-                              .task = TASK_SUCCESS,
+                              .task = IPC_TASK_DELIVERED,
                               .notify = r->notify,
                               .recipient = r->recipient,
                               .orcpt = r->orcpt,

@@ -3,13 +3,7 @@
 
 /* What operators do with the queue, in slices, and the policies that couriers keep here. */
 
-enum {
-    ROWS_BUDGET = 32 * 1024 * 1024,
-    STS_ID_SIZE_MAX = 64,
-    STS_POLICY_SIZE_MAX = 65536,
-    TASK_SUCCESS = 1,
-    TASK_RELAYED = 5
-};
+enum { ROWS_BUDGET = 32 * 1024 * 1024, STS_ID_SIZE_MAX = 64, STS_POLICY_SIZE_MAX = 65536 };
 
 enum {
     QUEUE_HOLD,
@@ -100,7 +94,7 @@ static enum status_code retry(struct changing *c, const struct queue_row *row, s
 /* Only its report waits. */
 static bool is_delivered(const struct queue_row *row)
 {
-    return row->task == TASK_SUCCESS || row->task == TASK_RELAYED;
+    return row->task == IPC_TASK_DELIVERED || row->task == IPC_TASK_RELAYED;
 }
 
 static enum status_code bounce(struct changing *c, const struct queue_row *row, struct lease *l)
