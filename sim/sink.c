@@ -158,16 +158,16 @@ static bool end_body(struct sink_session *t, struct str octets)
             take_message(s, message, octets);
         else
             take_report(s, octets);
-        if (lost) {
-            if (message != 0)
-                s->allowed[message]++;
-            else
-                s->reports_allowed++;
+        if (lost)
             hang_up(t);
-            return false;
-        }
-        if (!say(t, "250 2.0.0 taken\r\n"))
-            return false;
+        /* Whoever waits no more hears nothing either, and sends it again. */
+        if (!lost && say(t, "250 2.0.0 taken\r\n"))
+            continue;
+        if (message != 0)
+            s->allowed[message]++;
+        else
+            s->reports_allowed++;
+        return false;
     }
     t->recipient_count = 0;
     return true;

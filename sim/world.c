@@ -29,16 +29,20 @@ static const int64_t BEGIN_MS = 1700000000000;
 const char *const world_names[WORLD_ACCOUNTS] = {"alice", "bob"};
 const char *const world_folders[WORLD_FOLDERS] = {"INBOX", "Archive", "Trash"};
 
-static const struct role_plan *const plans[WORLD_ROLES] = {
-    [WORLD_VAULT] = &vault_plan,       [WORLD_KEEPER] = &keeper_plan,
-    [WORLD_MAILROOM] = &mailroom_plan, [WORLD_COURIER] = &courier_plan,
-    [WORLD_EDGE] = &edge_plan,
+static const struct {
+    const struct role_plan *plan;
+    uint8_t index;
+} cast[WORLD_ROLES] = {
+    [WORLD_VAULT] = {&vault_plan, 0},       [WORLD_KEEPER] = {&keeper_plan, 0},
+    [WORLD_MAILROOM] = {&mailroom_plan, 0}, [WORLD_MAILROOM_2] = {&mailroom_plan, 1},
+    [WORLD_COURIER] = {&courier_plan, 0},   [WORLD_EDGE] = {&edge_plan, 0},
+    [WORLD_EDGE_2] = {&edge_plan, 1},
 };
 
-static const enum world_role pairings[][2] = {
-    {WORLD_EDGE, WORLD_MAILROOM},  {WORLD_EDGE, WORLD_VAULT},       {WORLD_EDGE, WORLD_KEEPER},
-    {WORLD_MAILROOM, WORLD_VAULT}, {WORLD_KEEPER, WORLD_VAULT},     {WORLD_EDGE, WORLD_COURIER},
-    {WORLD_COURIER, WORLD_VAULT},  {WORLD_COURIER, WORLD_MAILROOM}, {WORLD_COURIER, WORLD_KEEPER},
+static const enum ipc_role pairings[][2] = {
+    {ROLE_EDGE, ROLE_MAILROOM},  {ROLE_EDGE, ROLE_VAULT},       {ROLE_EDGE, ROLE_KEEPER},
+    {ROLE_MAILROOM, ROLE_VAULT}, {ROLE_KEEPER, ROLE_VAULT},     {ROLE_EDGE, ROLE_COURIER},
+    {ROLE_COURIER, ROLE_VAULT},  {ROLE_COURIER, ROLE_MAILROOM}, {ROLE_COURIER, ROLE_KEEPER},
 };
 
 uint64_t world_draw(struct world *w, uint64_t below)
@@ -122,6 +126,11 @@ static void on_ended(void *owner, enum status_code why, const char *words)
     ((struct world_child *)owner)->ready = false;
 }
 
+static enum ipc_role role_of(enum world_role which)
+{
+    return cast[which].plan->self;
+}
+
 static struct link *link_to(struct world *w, enum ipc_role peer, enum ipc_role self, int fd,
                             struct world_child *owner)
 {
@@ -147,7 +156,7 @@ struct link *world_operate(struct world *w, enum world_role which)
     invariant(socket_pair(fds) == STATUS_OK);
     ipc_peer_note(link_channel(w->children[which].link),
                   &(struct ipc_peer_in){.role = ROLE_OPERATOR, .fd = fds[0]});
-    return link_to(w, plans[which]->self, ROLE_OPERATOR, fds[1], &own);
+    return link_to(w, role_of(which), ROLE_OPERATOR, fds[1], &own);
 }
 
 static bool runs(const struct world_child *c)
@@ -166,10 +175,24 @@ static void introduce(struct world *w, enum world_role a, enum world_role b)
     if (!runs(&w->children[a]) || !runs(&w->children[b]))
         return;
     invariant(socket_pair(fds) == STATUS_OK);
-    ipc_peer_note(link_channel(w->children[a].link),
-                  &(struct ipc_peer_in){.role = (uint8_t)plans[b]->self, .fd = fds[0]});
-    ipc_peer_note(link_channel(w->children[b].link),
-                  &(struct ipc_peer_in){.role = (uint8_t)plans[a]->self, .fd = fds[1]});
+    ipc_peer_note(
+        link_channel(w->children[a].link),
+        &(struct ipc_peer_in){.role = (uint8_t)role_of(b), .index = cast[b].index, .fd = fds[0]});
+    ipc_peer_note(
+        link_channel(w->children[b].link),
+        &(struct ipc_peer_in){.role = (uint8_t)role_of(a), .index = cast[a].index, .fd = fds[1]});
+}
+
+/* Where the two have something to say to each other; in the order in which the warden tells them.
+ */
+static void pair_up(struct world *w, enum world_role a, enum world_role b)
+{
+    for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++) {
+        if (pairings[p][0] == role_of(a) && pairings[p][1] == role_of(b))
+            introduce(w, a, b);
+        if (pairings[p][0] == role_of(b) && pairings[p][1] == role_of(a))
+            introduce(w, b, a);
+    }
 }
 
 static void configure(struct world *w, struct world_child *c)
@@ -187,20 +210,19 @@ static void start(struct world *w, enum world_role which)
     int fds[2];
     invariant(socket_pair(fds) == STATUS_OK);
     c->ready = false;
-    log_init(&c->log, w->log_fd, plans[which]->self);
-    c->role = role_new(plans[which], 0, w->loop, fds[0], &c->log);
+    log_init(&c->log, w->log_fd, role_of(which));
+    c->role = role_new(cast[which].plan, cast[which].index, w->loop, fds[0], &c->log);
     invariant(c->role);
-    c->link = link_to(w, plans[which]->self, ROLE_WARDEN, fds[1], c);
+    c->link = link_to(w, role_of(which), ROLE_WARDEN, fds[1], c);
     configure(w, c);
     for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
         loop_turn(w->loop, false);
     if (!runs(c))
         return;
-    if (which == WORLD_EDGE)
-        world_tls_join(link_channel(c->link));
-    for (size_t p = 0; p < sizeof pairings / sizeof *pairings; p++)
-        if (pairings[p][0] == which || pairings[p][1] == which)
-            introduce(w, pairings[p][0], pairings[p][1]);
+    if (role_of(which) == ROLE_EDGE)
+        world_tls_join(cast[which].index, link_channel(c->link));
+    for (int other = 0; other < WORLD_ROLES; other++)
+        pair_up(w, which, (enum world_role)other);
 }
 
 static void write_config(struct world *w, uint64_t variant);
@@ -255,7 +277,7 @@ void world_settle(struct world *w)
     for (int i = 0; i < WORLD_ROLES; i++) {
         if (runs(&w->children[i]))
             continue;
-        world_note(w, "%s starts again", ipc_role_name(plans[i]->self));
+        world_note(w, "%s starts again", ipc_role_name(role_of((enum world_role)i)));
         world_kill(w, (enum world_role)i);
         start(w, (enum world_role)i);
         w->restarts++;
@@ -337,6 +359,7 @@ static void write_config(struct world *w, uint64_t variant)
         "listen pop3 127.0.0.1:110 {\n    tls starttls\n}\n"
         "listen imaps 127.0.0.1:993\nlisten pop3s 127.0.0.1:995\n"
         "listen submission 127.0.0.1:587\nlisten submissions 127.0.0.1:465\n"
+        "processes edge 2\nprocesses mailroom 2\n"
         "limits {\n    connection-rate 1000000\n    greeting-delay 0s\n}\n"
         "relay-from 192.0.2.0/24\n"
         "route sink {\n    domains *\n    to unix:%s/sink\n    protocol lmtp\n}\n"
@@ -411,11 +434,12 @@ int world_connect(struct world *w, uint32_t listener)
 {
     struct socket_address peer;
     int fds[2];
-    if (!runs(&w->children[WORLD_EDGE]))
+    const struct world_child *c = &w->children[world_draw(w, 2) ? WORLD_EDGE : WORLD_EDGE_2];
+    if (!runs(c))
         return -1;
     invariant(socket_address_parse(STR("192.0.2.1"), 4321, &peer));
     invariant(socket_pair(fds) == STATUS_OK);
-    struct edge *edge = role_state(w->children[WORLD_EDGE].role);
+    struct edge *edge = role_state(c->role);
     invariant(edge_counts_connect(edge->counts, UINT64_MAX));
     edge_conn_accept(edge, listener, fds[0], &peer);
     return fds[1];

@@ -19,9 +19,11 @@
 enum world_role {
     WORLD_VAULT,
     WORLD_KEEPER,
-    WORLD_MAILROOM,
+    WORLD_MAILROOM, /* two of them, and of the edges */
+    WORLD_MAILROOM_2,
     WORLD_COURIER,
     WORLD_EDGE,
+    WORLD_EDGE_2,
     WORLD_ROLES
 };
 
@@ -37,7 +39,7 @@ enum world_listener {
     WORLD_SUBMISSIONS,
 };
 
-enum { WORLD_ACCOUNTS = 2, WORLD_FOLDERS = 3 };
+enum { WORLD_ACCOUNTS = 2, WORLD_FOLDERS = 3, WORLD_EDGES = 2 };
 
 enum { WORLD_WORDS = 64 };
 
@@ -100,7 +102,8 @@ struct link *world_operate(struct world *w, enum world_role which);
 /* All roles get another configuration, drawn. Connections stay. */
 void world_reload(struct world *w);
 
-/* A connection to that listener: the client's end, which does not block. -1: nobody is there. */
+/* A connection to that listener, at one of the edges: the client's end, which does not block. -1:
+ * nobody is there. */
 int world_connect(struct world *w, uint32_t listener);
 
 /* At most that many turns, until nothing moves; roles that have ended stay so. */

@@ -12,12 +12,16 @@
 #include "roles/keeper_tls.h"
 #include "roles/link.h"
 
+struct join {
+    struct link *link; /* to an edge */
+    bool broken;
+};
+
 static struct {
     struct world *world;
     struct buf chain;
     struct keeper_tls *keys;
-    struct link *link; /* to the edge */
-    bool broken;
+    struct join joins[WORLD_EDGES];
 } signer;
 
 static X509 *make_certificate(EVP_PKEY *key)
@@ -75,16 +79,16 @@ void world_tls_open(struct world *w)
     EVP_PKEY_free(key);
 }
 
-static void drop_link(void)
+static void drop(struct join *j)
 {
-    link_close(signer.link);
-    signer.link = NULL;
-    signer.broken = false;
+    link_close(j->link);
+    *j = (struct join){0};
 }
 
 void world_tls_close(void)
 {
-    drop_link();
+    for (int i = 0; i < WORLD_EDGES; i++)
+        drop(&signer.joins[i]);
     keeper_tls_free(signer.keys);
     buf_release(&signer.chain);
 }
@@ -110,46 +114,55 @@ static void on_sign(void *context, struct channel *from, uint32_t id, const stru
 
 static void on_ended(void *owner, enum status_code why, const char *words)
 {
-    (void)owner;
     (void)why;
     (void)words;
-    signer.broken = true;
+    ((struct join *)owner)->broken = true;
 }
 
 static const struct ipc_handlers handlers = {.sign = on_sign};
 
-void world_tls_join(struct channel *edge)
+void world_tls_join(uint8_t index, struct channel *edge)
 {
+    struct join *j = &signer.joins[index];
     int fds[2];
-    drop_link();
+    drop(j);
     invariant(socket_pair(fds) == STATUS_OK);
     ipc_sign_channel_note(edge, &(struct ipc_sign_channel_in){.index = 0, .fd = fds[0]});
-    signer.link = link_open(&(struct link_setup){.fd = fds[1],
-                                                 .self = ROLE_KEEPER,
-                                                 .peer = ROLE_EDGE,
-                                                 .handlers = &handlers,
-                                                 .ended = on_ended});
-    invariant(signer.link);
+    j->link = link_open(&(struct link_setup){.fd = fds[1],
+                                             .self = ROLE_KEEPER,
+                                             .peer = ROLE_EDGE,
+                                             .handlers = &handlers,
+                                             .owner = j,
+                                             .ended = on_ended});
+    invariant(j->link);
+}
+
+bool __real_link_wait(struct link *link, const bool *done, int timeout_ms);
+bool __wrap_link_wait(struct link *link, const bool *done, int timeout_ms);
+
+/* The keeper hears whoever has asked. */
+static void serve_joins(void)
+{
+    bool never = false;
+    for (int i = 0; i < WORLD_EDGES; i++)
+        if (signer.joins[i].link)
+            __real_link_wait(signer.joins[i].link, &never, 0);
 }
 
 /*
  * In place of link_wait: who is waited for lives in this very thread. The keeper that is dead signs
  * nothing, and now and then a living one comes too late.
  */
-bool __real_link_wait(struct link *link, const bool *done, int timeout_ms);
-bool __wrap_link_wait(struct link *link, const bool *done, int timeout_ms);
-
 bool __wrap_link_wait(struct link *link, const bool *done, int timeout_ms)
 {
-    bool never = false;
     (void)timeout_ms;
     if (__real_link_wait(link, done, 0))
         return true;
-    if (signer.broken)
-        drop_link();
-    if (!signer.link || !world_runs(signer.world, WORLD_KEEPER) ||
-        world_draw(signer.world, 50) == 0)
+    for (int i = 0; i < WORLD_EDGES; i++)
+        if (signer.joins[i].broken)
+            drop(&signer.joins[i]);
+    if (!world_runs(signer.world, WORLD_KEEPER) || world_draw(signer.world, 50) == 0)
         return false;
-    __real_link_wait(signer.link, &never, 0);
+    serve_joins();
     return __real_link_wait(link, done, 0);
 }

@@ -12,7 +12,7 @@ void world_tls_close(void);
 /* PEM. */
 struct str world_tls_chain(void);
 
-/* A new edge gets its signing channel. */
-void world_tls_join(struct channel *edge);
+/* A new edge, one of WORLD_EDGES, gets its signing channel. */
+void world_tls_join(uint8_t index, struct channel *edge);
 
 #endif
