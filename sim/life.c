@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/bug.h"
+#include "sim/housekeeper.h"
 #include "sim/imap.h"
 #include "sim/operator.h"
 #include "sim/pop.h"
@@ -31,6 +32,7 @@ struct life {
     struct operator operator;
     struct imap_client imaps[IMAPS];
     struct pop_client pops[POPS];
+    struct housekeeper housekeepers[WORLD_ACCOUNTS];
     int64_t skew_ms; /* of the wall clock */
 };
 
@@ -180,6 +182,12 @@ static void fetch_by_pop(struct life *life)
     pop_client_step(&life->pops[world_draw(&life->world, POPS)]);
 }
 
+static void keep_house(struct life *life)
+{
+    rest(life, false);
+    housekeeper_step(&life->housekeepers[world_draw(&life->world, WORLD_ACCOUNTS)]);
+}
+
 static void meddle(struct life *life)
 {
     if (world_draw(&life->world, 3) == 0)
@@ -202,7 +210,8 @@ static const struct {
     {25, meddle, "meddle"},
     {40, fetch_by_pop, "fetch_by_pop"},
     {60, audit_some, "audit_some"},
-    {130, read_some, "read_some"},
+    {80, keep_house, "keep_house"},
+    {135, read_some, "read_some"},
     {200, send_some, "send_some"},
 };
 
@@ -275,6 +284,8 @@ static void finish(struct life *life)
     sink_check_told(&life->sink);
     world_power_cut(w);
     rest(life, true);
+    for (int i = 0; i < WORLD_ACCOUNTS; i++)
+        housekeeper_check(&life->housekeepers[i]);
     for (uint32_t n = 1; n <= life->post.count; n++)
         for (int i = 0; i < WORLD_ACCOUNTS; i++) {
             const struct post_message *m = &life->post.messages[n];
@@ -310,6 +321,13 @@ static void tell(const struct life *life)
            (unsigned long long)life->post.claimed, (unsigned long long)life->post.contested,
            (unsigned long long)pops, (unsigned long long)sent_logins,
            (unsigned long long)life->operator.changes);
+    uint64_t house = 0, lost = 0;
+    for (int i = 0; i < WORLD_ACCOUNTS; i++) {
+        house += life->housekeepers[i].commands;
+        lost += life->housekeepers[i].lost;
+    }
+    printf("      %llu commands about folders, %llu of them without an answer\n",
+           (unsigned long long)house, (unsigned long long)lost);
 }
 
 static void begin(struct life *life, const struct life_plan *plan)
@@ -320,6 +338,8 @@ static void begin(struct life *life, const struct life_plan *plan)
         sender_init(&life->senders[i], &life->post);
     for (unsigned i = 0; i < IMAPS; i++)
         imap_client_init(&life->imaps[i], &life->post, i % WORLD_ACCOUNTS);
+    for (unsigned i = 0; i < WORLD_ACCOUNTS; i++)
+        housekeeper_init(&life->housekeepers[i], &life->post, i);
     for (unsigned i = 0; i < POPS; i++)
         pop_client_init(&life->pops[i], &life->post, i % WORLD_ACCOUNTS);
     sink_open(&life->sink, &life->post);
@@ -347,6 +367,8 @@ static void end(struct life *life, size_t descriptors)
         imap_client_release(&life->imaps[i]);
     for (int i = 0; i < POPS; i++)
         pop_client_release(&life->pops[i]);
+    for (int i = 0; i < WORLD_ACCOUNTS; i++)
+        housekeeper_release(&life->housekeepers[i]);
     sink_close(&life->sink);
     world_close(&life->world);
     if (count_descriptors() > descriptors)
