@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -205,6 +206,17 @@ enum stream_result stream_read_more(struct stream *s, size_t max, struct str *re
 bool stream_unread(struct stream *s, struct str rest)
 {
     return rest.len == 0 || buf_append_str(&s->unread, rest);
+}
+
+void stream_forget(struct str bytes)
+{
+    invariant(bytes.ptr == scratch && bytes.len <= sizeof scratch);
+    explicit_bzero(scratch, bytes.len);
+}
+
+void stream_hold_secrets(struct stream *s)
+{
+    s->unread.secret = true;
 }
 
 void stream_set_reading(struct stream *s, bool reading)

@@ -66,6 +66,14 @@ enum stream_result stream_read_more(struct stream *s, size_t max, struct str *re
  */
 bool stream_unread(struct stream *s, struct str rest);
 
+/*
+ * What stream_read returned may hold a password, and its owner has used it up, or given it back: it
+ * is overwritten. stream_hold_secrets: so is, from now on, what is given back, once it is read
+ * again.
+ */
+void stream_forget(struct str bytes);
+void stream_hold_secrets(struct stream *s);
+
 /* The next stream_read asks the kernel, also where the last one took all there was. */
 static inline void stream_read_on(struct stream *s)
 {

@@ -192,20 +192,30 @@ static void take_bytes(struct edge_conn *conn, struct str bytes)
         edge_conn_abort(conn, "out of memory");
 }
 
+static bool hears_secrets(const struct edge_conn *conn)
+{
+    return conn->protocol->hears_secrets && conn->protocol->hears_secrets(conn);
+}
+
 /* False where nothing more can be read, or should be. */
 static bool feed(struct edge_conn *conn)
 {
     struct str bytes;
     if (conn->state != EDGE_CONN_OPEN || conn->holds > 0)
         return false;
-    bool again = conn->stuffed;
+    bool again = conn->stuffed, is_secret;
     enum stream_result result = stream_read(&conn->stream, &bytes);
     switch (result) {
     case STREAM_OK:
         /* What was given back was read before: it proves no more than it did then. */
         if (!again && socket_peer_acked(conn->stream.fd))
             conn->acked = conn->written;
+        is_secret = hears_secrets(conn);
+        if (is_secret)
+            stream_hold_secrets(&conn->stream);
         take_bytes(conn, bytes);
+        if (is_secret)
+            stream_forget(bytes);
         return !conn->stuffed;
     case STREAM_BLOCKED:
         return false;

@@ -34,6 +34,8 @@ struct edge_protocol {
     bool (*act)(struct edge_conn *conn, struct now now);
     /* A command waits for another role: replies to those before it may wait with it. Or NULL. */
     bool (*asking)(const struct edge_conn *conn);
+    /* What the peer says now may be a password, and is overwritten once it is taken. Or NULL. */
+    bool (*hears_secrets)(const struct edge_conn *conn);
     int64_t (*deadline)(struct edge_conn *conn);
     void (*tick)(struct edge_conn *conn, struct now now);
     void (*tls_started)(struct edge_conn *conn, struct now now);

@@ -184,6 +184,13 @@ static void imap_conn_output_done(struct edge_conn *conn, size_t n)
     imap_server_output_done(((struct edge_imap *)conn->session)->engine, n);
 }
 
+/* Until a mailroom has it. */
+static bool imap_hears_secrets(const struct edge_conn *conn)
+{
+    (void)conn;
+    return true;
+}
+
 static int64_t imap_conn_deadline(struct edge_conn *conn)
 {
     struct edge_imap *s = conn->session;
@@ -229,6 +236,7 @@ const struct edge_protocol edge_protocol_imap = {
     .output = imap_conn_output,
     .output_done = imap_conn_output_done,
     .act = imap_act,
+    .hears_secrets = imap_hears_secrets,
     .deadline = imap_conn_deadline,
     .tick = imap_conn_tick,
     .tls_started = imap_conn_tls_started,

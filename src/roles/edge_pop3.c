@@ -145,6 +145,13 @@ static void pop3_conn_output_done(struct edge_conn *conn, size_t n)
     pop3_output_done(((struct edge_pop3 *)conn->session)->engine, n);
 }
 
+/* Until a mailroom has it. */
+static bool pop3_hears_secrets(const struct edge_conn *conn)
+{
+    (void)conn;
+    return true;
+}
+
 static int64_t pop3_conn_deadline(struct edge_conn *conn)
 {
     return pop3_deadline(((struct edge_pop3 *)conn->session)->engine);
@@ -180,6 +187,7 @@ const struct edge_protocol edge_protocol_pop3 = {
     .output = pop3_conn_output,
     .output_done = pop3_conn_output_done,
     .act = pop3_act,
+    .hears_secrets = pop3_hears_secrets,
     .deadline = pop3_conn_deadline,
     .tick = pop3_conn_tick,
     .tls_started = pop3_conn_tls_started,

@@ -227,6 +227,12 @@ static bool smtp_asking(const struct edge_conn *conn)
     return ((const struct edge_smtp *)conn->session)->token != 0;
 }
 
+static bool smtp_hears_secrets(const struct edge_conn *conn)
+{
+    const struct edge_smtp *s = conn->session;
+    return edge_smtp_is_submission(s) && s->who.account == 0;
+}
+
 static int64_t smtp_deadline(struct edge_conn *conn)
 {
     return smtp_server_deadline(((struct edge_smtp *)conn->session)->engine);
@@ -276,6 +282,7 @@ const struct edge_protocol edge_protocol_smtp = {
     .output_done = smtp_output_done,
     .act = smtp_act,
     .asking = smtp_asking,
+    .hears_secrets = smtp_hears_secrets,
     .deadline = smtp_deadline,
     .tick = smtp_tick,
     .tls_started = smtp_tls_started,
