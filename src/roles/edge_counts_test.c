@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -96,6 +97,46 @@ static void connections_of_an_address_count_at_all_edges_together(void **state)
     go(&h, 1, somebody);
     assert_int_equal(come(&h, 0, somebody, 0), EDGE_ADMITTED);
     assert_int_equal(come(&h, 1, somebody, 0), EDGE_TOO_MANY_OPEN);
+    close_house(&h);
+}
+
+/* One edge's process: comes and goes. False where it was in together with the other; `inside`
+ * counts those who are. */
+static bool race(struct house *h, size_t edge, _Atomic unsigned *inside)
+{
+    struct edge_admit_limits open_only = {.open_per_address = 1, .rate_per_minute = UINT32_MAX};
+    bool alone = true;
+    for (unsigned tries = 0, times = 0; alone && (times == 0 || tries < 200000); tries++) {
+        struct now now = {0};
+        if (edge_admit_open(h->edges[edge], somebody, 1, &open_only, now) != EDGE_ADMITTED)
+            continue;
+        atomic_fetch_add(inside, 1);
+        for (int i = 0; i < 300; i++)
+            alone = alone && atomic_load(inside) == 1;
+        atomic_fetch_sub(inside, 1);
+        go(h, edge, somebody);
+        times++;
+    }
+    return alone;
+}
+
+static void two_processes_that_race_for_the_last_place_never_both_have_it(void **state)
+{
+    (void)state;
+    struct house h;
+    int fd, status;
+    void *memory;
+    open_house(&h);
+    assert_int_equal(shared_memory_new(4096, &fd), STATUS_OK);
+    assert_int_equal(shared_memory_map(fd, 4096, true, &memory), STATUS_OK);
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(race(&h, 1, memory) ? 0 : 1);
+    bool good = race(&h, 0, memory);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(good && status == 0);
+    shared_memory_unmap(memory, 4096);
+    close(fd);
     close_house(&h);
 }
 
@@ -345,6 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(connections_of_an_address_count_at_all_edges_together),
+        cmocka_unit_test(two_processes_that_race_for_the_last_place_never_both_have_it),
         cmocka_unit_test(an_edge_that_ends_takes_its_counts_along),
         cmocka_unit_test(the_rate_counts_at_all_edges_in_one_minute),
         cmocka_unit_test(all_connections_have_one_limit),
