@@ -242,9 +242,6 @@
 /* How long a lost 250 is remembered (promise 3: RFC 1047). */
 #define LIMIT_RETRANSMISSION_MS (5LL * 24 * 60 * 60 * 1000)
 
-/* How long what was expunged or removed stays in the database, for second thoughts. */
-#define LIMIT_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
-
 /*
  * What an expunged message counts besides its octets, and a removed mailbox and each of its
  * keywords: for the rows that stay until they are purged. All of that an account may leave behind
@@ -274,7 +271,10 @@
 /* Octets of the keywords of one message: NO [LIMIT]. */
 #define LIMIT_KEYWORDS_SIZE 2048
 
-/* How long an expunged message can be brought back, unless it was erased on demand. */
+/*
+ * How long what was expunged or removed stays in the database, and can be brought back, unless it
+ * was erased on demand.
+ */
 #define LIMIT_RETENTION_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
 
 /* Targets of one alias. */
@@ -305,7 +305,7 @@
 #define LIMIT_ALIAS_DEPTH     10
 #define LIMIT_ALIAS_ADDRESSES 2000
 
-/* ---- The way out ---------------------------------------------------------------------------- */
+/* ---- Routes, pace and patience ------------------------------------------------------------- */
 
 /*
  * Hosts of a destination that are looked up, and addresses of one that are tried: a zone with

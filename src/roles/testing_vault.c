@@ -147,7 +147,7 @@ void world_purge(struct vault_world *w)
 {
     bool more = true;
     for (int rounds = 0; more && rounds < 10; rounds++)
-        assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+        assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_false(more);
 }
 

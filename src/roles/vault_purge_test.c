@@ -17,7 +17,7 @@ static void what_was_expunged_is_purged_with_its_body(void **state)
         .at_ms = AT_MS, .mailbox = w->inbox, .uids = &all, .uids_count = 1};
     vault_expunge(w->vault, world_ticket(w), w->alice, &gone);
     world_commit(w);
-    world_pass(w, LIMIT_EXPUNGED_MS, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS, AT_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 0);
 }
@@ -55,7 +55,7 @@ static void a_clock_that_jumps_neither_purges_early_nor_never(void **state)
         .at_ms = w->now.wall_ms, .mailbox = w->inbox, .uids = &all, .uids_count = 1};
     vault_expunge(w->vault, world_ticket(w), w->alice, &gone);
     world_commit(w);
-    world_pass(w, LIMIT_EXPUNGED_MS - 1, AT_MS + 2 * TEN_YEARS_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS - 1, AT_MS + 2 * TEN_YEARS_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 3);
     world_pass(w, 1, AT_MS - TEN_YEARS_MS);
@@ -86,7 +86,7 @@ static void a_clock_that_jumps_over_a_restart_neither_purges_early_nor_never(voi
     world_purge(w);
     assert_int_equal(world_stored(w), 3);
     restart(w, AT_MS - TEN_YEARS_MS);
-    world_pass(w, LIMIT_EXPUNGED_MS, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS, AT_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 0);
 }
@@ -109,7 +109,7 @@ static void what_was_expunged_at_a_time_that_has_not_come_yet_counts_from_now(vo
     assert_int_equal(writer_commit(&writer), STATUS_OK);
     db_close(writer.db);
     world_purge(w);
-    world_pass(w, LIMIT_EXPUNGED_MS - 1, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS - 1, AT_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 3);
     world_pass(w, 1, AT_MS);
@@ -299,7 +299,7 @@ static void what_is_expunged_beyond_the_quota_goes_at_once_the_oldest_first(void
     world_purge(w);
     assert_int_equal(oldest(w), 3);
     /* Nothing is left of the count when nothing is left of the mail. */
-    world_pass(w, LIMIT_EXPUNGED_MS, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS, AT_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 0);
     assert_int_equal(left_behind(w), 0);
@@ -362,14 +362,14 @@ static void accounts_over_their_bound_take_turns(void **state)
     set_quota(w, counted());
     int64_t us = 0;
     vault_batch_use_clock(w->vault, world_slow_clock, &us);
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_int_equal(
         world_count(w, "SELECT count(*) FROM account WHERE expunged < 4 * (SELECT min(size) + 1024 "
                        "FROM entry)"),
         2);
     for (int rounds = 0; more && rounds < 40; rounds++)
-        assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+        assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_int_equal(left_behind(w), 2 * counted());
 }
 
@@ -442,7 +442,7 @@ static void mailboxes_made_and_deleted_again_are_bounded_too(void **state)
     assert_true(vault_batch_overflows(w->vault));
     bool more = true;
     while (more)
-        assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+        assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_int_equal(world_count(w, "SELECT count(*) FROM mailbox WHERE removed_ms > 0"), 10);
 }
 
@@ -475,7 +475,7 @@ static void a_large_body_beyond_the_bound_goes_in_slices(void **state)
     assert_int_equal(world_commit(w).status, STATUS_OK);
     set_quota(w, 2000);
     world_expunge(w, w->inbox);
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_int_equal(count_chunks(w), 10);
     assert_true(left_behind(w) > 2000 && vault_batch_overflows(w->vault));
     world_purge(w);
@@ -509,7 +509,7 @@ static void messages_added_and_expunged_without_end_leave_no_traces_without_end(
     assert_int_equal(world_stored(w), 9);
     assert_int_equal(world_count(w, "SELECT count(*) FROM trace"), 3);
     /* In their time they go without: their traces have a longer one. */
-    world_pass(w, LIMIT_EXPUNGED_MS, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS, AT_MS);
     world_purge(w);
     assert_int_equal(world_stored(w), 0);
     assert_int_equal(world_count(w, "SELECT count(*) FROM trace"), 3);
@@ -576,7 +576,7 @@ static void tables_without_an_index_by_age_are_walked_to_their_end(void **state)
     bool more = true;
     int slices = 0;
     for (; more && slices < 100; slices++)
-        assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+        assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     assert_in_range(slices, 2, 20);
     assert_int_equal(world_count(w, "SELECT count(*) FROM unconfirmed"), 1000 - old);
     assert_int_equal(world_count(w, "SELECT count(*) FROM sts_policy"), 1000 - old);
@@ -622,21 +622,21 @@ static void a_purge_that_meets_a_damaged_page_passes_it_over_for_the_hour(void *
     delete_mailbox(w, box);
     world_expunge(w, w->inbox);
     damage(w, "entry_expunged");
-    world_pass(w, LIMIT_EXPUNGED_MS, AT_MS);
+    world_pass(w, LIMIT_RETENTION_EXPUNGED_MS, AT_MS);
     /* What comes first needs it, and what comes next; the third finds the mailbox behind. */
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_CORRUPT);
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_CORRUPT);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_CORRUPT);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_CORRUPT);
     assert_int_equal(world_count(w, "SELECT count(*) FROM mailbox WHERE removed_ms > 0"), 1);
     for (int rounds = 0; more || rounds == 0; rounds++) {
         assert_true(rounds < 10);
-        assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_OK);
+        assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_OK);
     }
     assert_int_equal(world_count(w, "SELECT count(*) FROM mailbox WHERE removed_ms > 0"), 0);
     assert_int_equal(world_count(w, "SELECT count(*) FROM entry"), 1);
     /* The vault goes on: what came from elsewhere is kept. */
     accept_some(w, 1);
     world_pass(w, HOUR_MS, AT_MS);
-    assert_int_equal(vault_purge(w->vault, LIMIT_EXPUNGED_MS, &more), STATUS_CORRUPT);
+    assert_int_equal(vault_purge(w->vault, LIMIT_RETENTION_EXPUNGED_MS, &more), STATUS_CORRUPT);
 }
 
 #define IN_A_WORLD(test) cmocka_unit_test_setup_teardown(test, world_set_up, world_tear_down)
