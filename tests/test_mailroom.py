@@ -48,6 +48,16 @@ def untagged(conn, until):
             return line
 
 
+def lines_until(conn, tag):
+    """What is said up to the end of the command with that tag."""
+    while True:
+        line = conn.readline()
+        assert line
+        yield line
+        if line.startswith(tag + b" "):
+            return
+
+
 def test_idle_hears_of_every_kind_of_change(demo, box):
     other = mail.imap(demo)
     other.select(box.name)
@@ -63,6 +73,37 @@ def test_idle_hears_of_every_kind_of_change(demo, box):
     box.send(b"DONE\r\n")
     untagged(box, rb"^X1 OK")
     other.logout()
+
+
+def test_a_store_on_top_of_anothers_in_one_commit_leaves_neither_in_the_dark(new_demo):
+    demo = new_demo()
+    one, other, third = (mail.imap(demo) for _ in range(3))
+    append(one)
+    append(one)
+    one.select()
+    other.select()
+    for conn in one, other:
+        conn.noop()
+    vault = processes.roles(demo)["vault"]
+    os.kill(vault, signal.SIGSTOP)
+    try:
+        one.send(b"X1 STORE 1 +FLAGS (\\Flagged)\r\n")
+        for _ in range(3):  # by the third the mailroom has passed it on
+            third.noop()
+        other.send(b"X2 STORE 1:2 +FLAGS.SILENT (\\Answered)\r\n")
+        for _ in range(3):
+            third.noop()
+    finally:
+        os.kill(vault, signal.SIGCONT)
+    # Both are told that it has both: the second too, who asked not to hear of what he did himself.
+    for conn, tag in (one, b"X1"), (other, b"X2"):
+        said = b"".join(lines_until(conn, tag))
+        conn.send(tag + b"N NOOP\r\n")
+        said += b"".join(lines_until(conn, tag + b"N"))
+        told = re.findall(rb"\* 1 FETCH .*?FLAGS \(([^)]*)\)", said)
+        assert {rb"\Flagged", rb"\Answered"} <= set(told[-1].split()), said
+    for conn in one, other, third:
+        conn.logout()
 
 
 def test_a_commit_whose_news_died_with_the_vault_is_seen_all_the_same(new_demo):
