@@ -1,7 +1,8 @@
 /*
  * How long the vault's long work holds everybody else up: each operation that changes many rows,
  * on a mailbox and a queue of ROWS, and the longest of the transactions that it is done in, sync
- * included. Nothing else runs in the vault meanwhile.
+ * included. Nothing else runs in the vault meanwhile. On a busy machine the CPU tells more: it
+ * counts no sync, and nobody else.
  *
  *   bulk_bound [ROWS [FOLDER]]
  */
@@ -30,6 +31,7 @@ static int courier;
 static struct {
     const char *name;
     double began, begun_at, longest;
+    double cpu_at, cpu; /* of the one that took most */
     unsigned count, over;
 } work;
 
@@ -39,11 +41,16 @@ static _Noreturn void die(const char *what)
     exit(1);
 }
 
-static double seconds(void)
+static double seconds_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static double seconds(void)
+{
+    return seconds_of(CLOCK_MONOTONIC);
 }
 
 static int64_t clock_us(void *context)
@@ -64,25 +71,30 @@ static void begin_work(const char *name)
 
 static void end_work(void)
 {
-    printf("%-44s %6u transactions, longest %6.1f ms, %4u over %d ms, %7.2f s in all\n", work.name,
-           work.count, work.longest * 1e3, work.over, LIMIT_VAULT_TRANSACTION_MS,
-           seconds() - work.began);
+    printf("%-44s %6u transactions, longest %6.1f ms (most CPU %6.1f), %4u over %d ms, %7.2f s in "
+           "all\n",
+           work.name, work.count, work.longest * 1e3, work.cpu * 1e3, work.over,
+           LIMIT_VAULT_TRANSACTION_MS, seconds() - work.began);
     fflush(stdout);
 }
 
 static void begin_one(void)
 {
     work.begun_at = seconds();
+    work.cpu_at = seconds_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static void end_one(void)
 {
     double took = seconds() - work.begun_at;
+    double cpu = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - work.cpu_at;
     uint64_t left;
     work.count++;
     work.over += took > LIMIT_VAULT_TRANSACTION_MS / 1e3;
     if (took > work.longest)
         work.longest = took;
+    if (cpu > work.cpu)
+        work.cpu = cpu;
     if (vault_wal_size(vault) >= CHECKPOINT_SIZE && !vault_checkpoint(vault, &left))
         die("checkpoint");
 }
@@ -103,11 +115,14 @@ static struct vault_reply commit(void)
     while (vault_batch_ready(vault, &owner, &ready) || vault_batch_held(vault, &held))
         ;
     end_one();
-    while (vault_batch_pending(vault)) { /* what is removed behind it */
+    while (vault_batch_pending(vault)) { /* what is removed behind it, or answered later */
         begin_one();
         if (!vault_batch_commit(vault))
             die("commit");
         end_one();
+        while (vault_batch_reply(vault, &reply))
+            if (reply.status != STATUS_OK)
+                die(status_name(reply.status));
     }
     return reply;
 }
@@ -357,6 +372,41 @@ static void remove_account(const char *name)
     end_work();
 }
 
+/* ---- Lists --------------------------------------------------------------------------------------
+ */
+
+/* One message for so many mailboxes, of an account each: it is one commit, whatever it takes. */
+static void accept_for(size_t members, const char *name)
+{
+    static struct ipc_delivery deliveries[LIMIT_ALIAS_TARGETS];
+    char account_name[32];
+    for (size_t i = 0; i < members; i++) {
+        snprintf(account_name, sizeof account_name, "member%zu", i);
+        begin_one();
+        vault_account_add(vault, ticket(),
+                          &(struct ipc_account_add_in){.name = str_from_c(account_name)}, NULL, 0);
+        deliveries[i] = (struct ipc_delivery){
+            .account = commit().account_add.account,
+            .prefix = STR("Return-Path: <a@example.org>\r\nDelivered-To: list@demo.test\r\n")};
+    }
+    struct ipc_accept_recipient to = {.recipient = text_from(STR("list@demo.test")),
+                                      .deliveries = deliveries,
+                                      .deliveries_count = members};
+    begin_work(name);
+    for (int i = 0; i < 20; i++) {
+        begin_one();
+        accept(&to);
+        commit();
+    }
+    end_work();
+    while (members-- > 0) {
+        vault_account_remove(
+            vault, ticket(),
+            &(struct ipc_account_remove_in){.account = deliveries[members].account});
+        commit();
+    }
+}
+
 /* ---- All of it ----------------------------------------------------------------------------------
  */
 
@@ -370,6 +420,8 @@ static void run(unsigned rows, const char *path)
     add_account();
     inbox = find_mailbox(path, "INBOX");
     archive = find_mailbox(path, "Archive");
+    accept_for(100, "accept for 100 mailboxes");
+    accept_for(LIMIT_ALIAS_TARGETS, "accept for 1,000 mailboxes");
     fill_inbox(rows);
     store_all(STR(""), "STORE of a flag");
     store_all(STR("one two three"), "STORE of keywords");

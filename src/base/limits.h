@@ -259,6 +259,14 @@
 /* Chunks of bodies that one transaction removes: giving the pages of more back takes too long. */
 #define LIMIT_VAULT_CHUNKS 64
 
+/* Bodies of one sender that are arriving in pieces: far more than have room in an edge. BUSY, 451.
+ */
+#define LIMIT_VAULT_STAGED 4096
+
+/* Long requests that wait in the vault's memory for a later transaction. More do a little at once.
+ */
+#define LIMIT_VAULT_PUT_OFF_SIZE (64UL * 1024 * 1024)
+
 /* Levels of a mailbox name and octets of one: NO [CANNOT]. */
 #define LIMIT_MAILBOX_DEPTH     16
 #define LIMIT_MAILBOX_NAME_SIZE 255
@@ -276,6 +284,13 @@
  * was erased on demand.
  */
 #define LIMIT_RETENTION_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
+
+/*
+ * Mailboxes and addresses elsewhere that one message goes to, over all its recipients and their
+ * aliases: it is one commit, which all others wait for. 452: the rest comes in another transaction.
+ * One address alone may have as many (LIMIT_ALIAS_ADDRESSES).
+ */
+#define LIMIT_MESSAGE_WAYS 2000
 
 /* Targets of one alias. */
 #define LIMIT_ALIAS_TARGETS 1000

@@ -33,14 +33,16 @@ void vault_budget_begin(struct vault_budget *b)
     b->began_us = b->clock_us ? clock_us(b) : 0;
 }
 
-unsigned vault_budget_rows(struct vault_budget *b)
+unsigned vault_budget_rows(struct vault_budget *b, enum vault_work work)
 {
     unsigned rows = b->rows < LIMIT_VAULT_SLICE ? LIMIT_VAULT_SLICE - b->rows : 0;
     if (!b->clock_us)
         return rows;
     b->request_us = clock_us(b);
+    b->work = work;
+    int64_t row_ns = b->row_ns[work];
     int64_t left_us = b->began_us + work_us(b) - b->request_us;
-    int64_t fit = b->row_ns > 0 ? left_us * 1000 / b->row_ns : ROWS_FIRST;
+    int64_t fit = row_ns > 0 ? left_us * 1000 / row_ns : ROWS_FIRST;
     if (left_us <= 0 || fit < ROWS_MIN)
         fit = b->rows == 0 ? ROWS_MIN : 0;
     return fit < rows ? (unsigned)fit : rows;
@@ -48,10 +50,10 @@ unsigned vault_budget_rows(struct vault_budget *b)
 
 void vault_budget_used(struct vault_budget *b, size_t rows)
 {
-    b->rows += (unsigned)rows;
+    b->rows += rows > 0 ? (unsigned)rows : 1; /* to find nothing takes time too */
     if (!b->clock_us || rows == 0)
         return;
-    learn(&b->row_ns, (clock_us(b) - b->request_us) * 1000 / (int64_t)rows);
+    learn(&b->row_ns[b->work], (clock_us(b) - b->request_us) * 1000 / (int64_t)rows);
 }
 
 void vault_budget_commit(struct vault_budget *b)

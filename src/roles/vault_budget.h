@@ -5,6 +5,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Long requests that differ in what a message of theirs takes. */
+enum vault_work { WORK_FLAGS, WORK_KEYWORDS, WORK_COPY, WORK_MOVE, WORK_EXPUNGE, WORK_KINDS };
+
 /*
  * How much a transaction may still do before it holds everybody else up too long
  * (LIMIT_VAULT_TRANSACTION_MS, half of which is left to the commit and its sync, or more where they
@@ -15,19 +18,21 @@
 struct vault_budget {
     int64_t (*clock_us)(void *context); /* NULL: none; any beginning, never back */
     void *context;
-    int64_t began_us;   /* the transaction */
-    int64_t request_us; /* the long request that asked last */
-    int64_t row_ns;     /* what one message of a long request takes; 0: not known yet */
-    int64_t worked_us;  /* when the commit began */
-    int64_t commit_us;  /* what a commit takes */
-    unsigned rows;      /* changed in this transaction */
+    int64_t began_us;           /* the transaction */
+    int64_t request_us;         /* the long request that asked last */
+    enum vault_work work;       /* its kind */
+    int64_t row_ns[WORK_KINDS]; /* what one message of a long request takes; 0: not known yet */
+    int64_t worked_us;          /* when the commit began */
+    int64_t commit_us;          /* what a commit takes */
+    unsigned rows;              /* changed in this transaction */
 };
 
 /* A transaction begins. */
 void vault_budget_begin(struct vault_budget *b);
 
-/* Messages that a long request may change now; 0: it has to wait for the next transaction. */
-unsigned vault_budget_rows(struct vault_budget *b);
+/* Messages that a long request of this kind may change now; 0: it has to wait for the next
+ * transaction. */
+unsigned vault_budget_rows(struct vault_budget *b, enum vault_work work);
 
 /* It has changed so many. */
 void vault_budget_used(struct vault_budget *b, size_t rows);

@@ -34,6 +34,7 @@ struct put_off {
     uint64_t actor;
     uint8_t type;
     struct arena arena;
+    size_t size; /* in memory */
     union {
         struct ipc_flags_store_in flags_store;
         struct ipc_copy_in copy;
@@ -68,6 +69,7 @@ struct vault_batch {
     struct staged_body *staged;
     struct put_off *put_off;
     struct put_off **put_off_end;
+    size_t put_off_size;
     struct vault_numbers numbers;
     struct vault_queue queue;
     struct vault_guarded guarded;

@@ -9,27 +9,38 @@
  * half-way that it cannot be done.
  */
 
-static const struct uid_range *ranges_of(struct arena *a, const struct ipc_range *list,
-                                         size_t count)
+static struct uid_range *ranges_of(const struct ipc_range *list, size_t count)
 {
-    struct uid_range *ranges = arena_alloc_array(a, count + 1, sizeof *ranges);
+    struct uid_range *ranges = calloc(count + 1, sizeof *ranges);
     for (size_t i = 0; ranges && i < count; i++)
         ranges[i] = (struct uid_range){list[i].first, list[i].last};
     return ranges;
 }
 
+static enum vault_work store_work(const struct ipc_flags_store_in *in)
+{
+    return str_empty(text_peek(in->keywords)) ? WORK_FLAGS : WORK_KEYWORDS;
+}
+
+static enum vault_work copy_work(const struct ipc_copy_in *in)
+{
+    return in->move ? WORK_MOVE : WORK_COPY;
+}
+
 /* The messages a request is about, as many as one transaction may change. */
-static enum status_code select_slice(struct vault_batch *b, uint64_t mailbox,
+static enum status_code select_slice(struct vault_batch *b, enum vault_work work, uint64_t mailbox,
                                      const struct ipc_range *list, size_t count,
                                      struct entry_slice *slice)
 {
-    const struct uid_range *ranges = ranges_of(&b->results, list, count);
-    unsigned rows = vault_budget_rows(&b->budget);
+    unsigned rows = vault_budget_rows(&b->budget, work);
     slice->cap = rows ? rows : 1; /* 0: there was no memory to put it off */
     slice->rows = arena_alloc_array(&b->results, slice->cap, sizeof *slice->rows);
-    if (!slice->rows || !ranges)
-        return STATUS_NO_MEMORY;
-    return entries_select(&b->writer, mailbox, ranges, count, slice);
+    struct uid_range *ranges = slice->rows ? ranges_of(list, count) : NULL;
+    enum status_code status = STATUS_NO_MEMORY;
+    if (ranges)
+        status = entries_select(&b->writer, mailbox, ranges, count, slice);
+    free(ranges);
+    return status;
 }
 
 /* The mailbox, where the actor may do all of `rights` with it. */
@@ -224,7 +235,8 @@ static enum status_code store_flags(struct flag_change *c, uint64_t actor,
     if (status == STATUS_OK)
         status = keywords_intern(&b->writer, c->in->mailbox, c->in->keywords, &c->interned);
     if (status == STATUS_OK)
-        status = select_slice(b, c->in->mailbox, c->in->uids, c->in->uids_count, &slice);
+        status = select_slice(b, store_work(c->in), c->in->mailbox, c->in->uids, c->in->uids_count,
+                              &slice);
     if (status == STATUS_OK && !uid_list_init(&c->conflicts, &b->results, slice.count))
         status = STATUS_NO_MEMORY;
     c->keywords = buf_str(&c->interned);
@@ -318,7 +330,7 @@ static enum status_code expunge(struct vault_batch *b, uint64_t actor,
     enum status_code status =
         access_to(b, actor, in->mailbox, RIGHT_EXPUNGE | RIGHT_DELETE_MESSAGE, mailbox);
     if (status == STATUS_OK)
-        status = select_slice(b, in->mailbox, in->uids, in->uids_count, &slice);
+        status = select_slice(b, WORK_EXPUNGE, in->mailbox, in->uids, in->uids_count, &slice);
     if (status == STATUS_OK && !uid_list_init(gone, &b->results, slice.count))
         status = STATUS_NO_MEMORY;
     size_t seen = slice.count;
@@ -425,7 +437,8 @@ static enum status_code copy(struct copying *c, uint64_t actor)
     if (status == STATUS_OK)
         status = access_to(b, actor, c->in->target, RIGHT_INSERT, &c->to);
     if (status == STATUS_OK)
-        status = select_slice(b, c->in->mailbox, c->in->uids, c->in->uids_count, &c->slice);
+        status = select_slice(b, copy_work(c->in), c->in->mailbox, c->in->uids, c->in->uids_count,
+                              &c->slice);
     c->copied = arena_alloc_array(&b->results, c->slice.count + 1, sizeof *c->copied);
     if (status == STATUS_OK &&
         (!c->copied || !uid_list_init(&c->gone, &b->results, c->slice.count)))
@@ -513,9 +526,10 @@ static bool keep_borrowed(struct put_off *p)
     }
 }
 
+/* False: there is no room. Then it does a little at once, and is asked again. */
 static bool put_off(struct vault_batch *b, const struct put_off *request)
 {
-    struct put_off *p = calloc(1, sizeof *p);
+    struct put_off *p = b->put_off_size < LIMIT_VAULT_PUT_OFF_SIZE ? calloc(1, sizeof *p) : NULL;
     if (!p)
         return false;
     *p = *request;
@@ -524,16 +538,35 @@ static bool put_off(struct vault_batch *b, const struct put_off *request)
         vault_put_off_free(p);
         return false;
     }
+    p->size = sizeof *p + p->arena.used;
+    b->put_off_size += p->size;
     *b->put_off_end = p;
     b->put_off_end = &p->next;
     b->numbers.put_off++;
     return true;
 }
 
+static enum vault_work work_of(const struct put_off *p)
+{
+    switch (p->type) {
+    case IPC_FLAGS_STORE:
+        return store_work(&p->flags_store);
+    case IPC_COPY:
+        return copy_work(&p->copy);
+    default:
+        return WORK_EXPUNGE;
+    }
+}
+
+static bool has_time(struct vault_batch *b, const struct put_off *p)
+{
+    return !b->open || vault_budget_rows(&b->budget, work_of(p)) > 0;
+}
+
 /* Long requests of one turn share its transaction until it has had enough. */
 static void take_long(struct vault_batch *b, const struct put_off *request)
 {
-    bool wait = b->put_off || (b->open && vault_budget_rows(&b->budget) == 0);
+    bool wait = b->put_off || !has_time(b, request);
     if (!wait || !put_off(b, request))
         do_long(b, request);
 }
@@ -558,18 +591,14 @@ void vault_expunge(struct vault_batch *b, struct vault_ticket t, uint64_t actor,
               &(struct put_off){.ticket = t, .actor = actor, .type = IPC_EXPUNGE, .expunge = *in});
 }
 
-static bool has_time(struct vault_batch *b)
-{
-    return !b->open || vault_budget_rows(&b->budget) > 0;
-}
-
 void vault_take_up(struct vault_batch *b)
 {
-    while (b->put_off && b->failure == STATUS_OK && has_time(b)) {
+    while (b->put_off && b->failure == STATUS_OK && has_time(b, b->put_off)) {
         struct put_off *p = b->put_off;
         b->put_off = p->next;
         if (!b->put_off)
             b->put_off_end = &b->put_off;
+        b->put_off_size -= p->size;
         do_long(b, p);
         vault_put_off_free(p);
     }

@@ -204,21 +204,6 @@ static enum status_code purge_empty_mailbox(struct writer *w, uint64_t mailbox, 
                : status;
 }
 
-/* A slice of a removed mailbox: its messages, and then itself. */
-static enum status_code purge_mailbox_slice(struct writer *w, const struct purge *p,
-                                            uint64_t mailbox, uint64_t account, int64_t enough)
-{
-    struct purge_rows rows;
-    struct query *q = db_query(w->db, "SELECT mailbox, uid, email, size, $account FROM entry "
-                                      "WHERE mailbox = $mailbox LIMIT $limit");
-    query_bind_int(q, "$mailbox", (int64_t)mailbox);
-    query_bind_int(q, "$account", (int64_t)account);
-    enum status_code status = find_rows(q, &rows);
-    if (status == STATUS_OK && rows.count == 0)
-        return purge_empty_mailbox(w, mailbox, account);
-    return status == STATUS_OK ? remove_rows(w, p, &rows, enough) : status;
-}
-
 struct removed_mailbox {
     uint64_t id; /* 0: there is none */
     uint64_t account;
@@ -234,7 +219,26 @@ static enum status_code read_removed(struct query *q, struct removed_mailbox *re
     return query_end(q);
 }
 
-static enum status_code purge_mailbox(struct writer *w, struct purge *p, size_t *ret_count)
+/* A slice of a removed mailbox: its messages, and then itself (*ret_ended). */
+static enum status_code purge_mailbox_slice(struct writer *w, const struct purge *p,
+                                            const struct removed_mailbox *m, int64_t enough,
+                                            bool *ret_ended)
+{
+    struct purge_rows rows;
+    struct query *q = db_query(w->db, "SELECT mailbox, uid, email, size, $account FROM entry "
+                                      "WHERE mailbox = $mailbox LIMIT $limit");
+    query_bind_int(q, "$mailbox", (int64_t)m->id);
+    query_bind_int(q, "$account", (int64_t)m->account);
+    enum status_code status = find_rows(q, &rows);
+    *ret_ended = status == STATUS_OK && rows.count == 0;
+    if (*ret_ended)
+        return purge_empty_mailbox(w, m->id, m->account);
+    return status == STATUS_OK ? remove_rows(w, p, &rows, enough) : status;
+}
+
+/* *ret_ended: it was empty, and is gone. */
+static enum status_code purge_first_mailbox(struct writer *w, const struct purge *p,
+                                            size_t *ret_count, bool *ret_ended)
 {
     struct removed_mailbox m;
     struct query *q = db_query(w->db, "SELECT id, account, removed_ms FROM mailbox "
@@ -242,8 +246,25 @@ static enum status_code purge_mailbox(struct writer *w, struct purge *p, size_t 
     query_bind_int(q, "$before_ms", p->clock_ms - p->retention_ms);
     enum status_code status = read_removed(q, &m);
     *ret_count = m.id != 0;
-    return status == STATUS_OK && m.id != 0 ? purge_mailbox_slice(w, p, m.id, m.account, INT64_MAX)
+    *ret_ended = false;
+    return status == STATUS_OK && m.id != 0 ? purge_mailbox_slice(w, p, &m, INT64_MAX, ret_ended)
                                             : status;
+}
+
+/* Empty ones go several at a time. */
+static enum status_code purge_mailbox(struct writer *w, struct purge *p, size_t *ret_count)
+{
+    bool ended = true;
+    enum status_code status = STATUS_OK;
+    *ret_count = 0;
+    for (size_t i = 0; i < PIECES_PER_SLICE && status == STATUS_OK && ended; i++) {
+        size_t count = 0;
+        if (i > 0 && !purge_has_time(p))
+            break;
+        status = purge_first_mailbox(w, p, &count, &ended);
+        *ret_count += count;
+    }
+    return status;
 }
 
 /* ---- What is more than an account may leave behind
@@ -302,6 +323,7 @@ static enum status_code purge_over(struct writer *w, struct purge *p, size_t *re
     struct over over;
     struct removed_mailbox m = {0};
     int64_t expunged_ms = INT64_MAX;
+    bool ended = false;
     enum status_code status = next_over(w, p->after, &over);
     *ret_count = over.account != 0;
     p->over = over.account != 0;
@@ -318,7 +340,7 @@ static enum status_code purge_over(struct writer *w, struct purge *p, size_t *re
     if (status != STATUS_OK)
         return status;
     if (m.id != 0 && m.removed_ms < expunged_ms)
-        return purge_mailbox_slice(w, p, m.id, m.account, over.excess);
+        return purge_mailbox_slice(w, p, &m, over.excess, &ended);
     return expunged_ms != INT64_MAX ? purge_expunged_of(w, p, &over)
                                     : set_uncounted(w, over.account);
 }
