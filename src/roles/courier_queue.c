@@ -15,7 +15,7 @@ enum {
     MESSAGES_MAX = 100,
     WANTS_MAX = 512,
     /* Of one call with outcomes. */
-    OUTCOMES_MAX = 2000,
+    OUTCOMES_MAX = 500, /* besides the last job's: they are one transaction of the vault's */
     OUTCOMES_SIZE = LIMIT_IPC_FRAME_SIZE / 4, /* before the last job, which may be large */
     ARRIVALS_MAX = 512,
     OUTCOME_SIZE = 300, /* about, besides its words */

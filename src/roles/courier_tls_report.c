@@ -9,7 +9,7 @@ enum {
     ROWS_MAX = 4096, /* more kinds than that before they are told are not counted */
     DUE_COUNT = 256, /* rows that are told without company */
     DUE_MS = 5 * 1000,
-    TELL_MAX = 1000,
+    TELL_MAX = 250, /* at once: it is a transaction of the vault's */
     SLOTS = 1024,
     IP_SIZE = 48,
     POLICY_SIZE = 4096,

@@ -64,6 +64,7 @@ struct edge_message {
     struct recipient *recipients;
     struct recipient **recipients_end;
     size_t recipient_count;
+    size_t ways; /* LIMIT_MESSAGE_WAYS */
 
     const struct edge_settings *settings;
     struct edge_message_parts *parts;
@@ -271,7 +272,8 @@ static bool has_room_for_envelope(struct edge_message *m)
 
 bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient)
 {
-    struct recipient *r = arena_alloc(&m->arena, sizeof *r);
+    size_t ways = m->ways + recipient->target_count + recipient->relay_count;
+    struct recipient *r = ways <= LIMIT_MESSAGE_WAYS ? arena_alloc(&m->arena, sizeof *r) : NULL;
     if (!r || !arena_dup(&m->arena, recipient->address, &r->address) ||
         !dup_text(&m->arena, recipient->orcpt, &r->orcpt) ||
         !plan_deliveries(m, recipient->targets, recipient->target_count, &r->deliveries) ||
@@ -285,6 +287,7 @@ bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipi
     *m->recipients_end = r;
     m->recipients_end = &r->next;
     m->recipient_count++;
+    m->ways = ways;
     return true;
 }
 

@@ -57,7 +57,7 @@ struct edge_recipient {
     size_t relay_count;
 };
 
-/* Copies. False: no memory. */
+/* Copies. False: no memory, or the message would go more ways than LIMIT_MESSAGE_WAYS. */
 bool edge_message_add_recipient(struct edge_message *m, const struct edge_recipient *recipient);
 
 /*

@@ -174,6 +174,35 @@ static void recipients_beyond_the_budget_are_452(void **state)
     world_close(&w);
 }
 
+/* It is one commit, which all others wait for. */
+static void a_recipient_that_makes_the_message_go_too_many_ways_is_452(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    world_begin_mail(&w, MX); /* to one */
+    w.members = LIMIT_MESSAGE_WAYS - 2;
+    world_say(&w, "RCPT TO:<list@example.org>\r\n");
+    world_hear(&w, "250 2.1.5");
+    w.members = 2;
+    world_say(&w, "RCPT TO:<pair@example.org>\r\n");
+    world_hear(&w, "452 4.3.1");
+    w.members = 1;
+    world_say(&w, "RCPT TO:<last@example.org>\r\n");
+    world_hear(&w, "250 2.1.5");
+    world_say(&w, "RCPT TO:<next@example.org>\r\n");
+    world_hear(&w, "452 4.3.1");
+    /* In a transaction of their own they can go as many. */
+    world_say(&w, "RSET\r\n");
+    world_hear(&w, "250 ");
+    world_say(&w, "MAIL FROM:<a@b.test>\r\n");
+    world_hear(&w, "250 ");
+    w.members = LIMIT_MESSAGE_WAYS;
+    world_say(&w, "RCPT TO:<list@example.org>\r\n");
+    world_hear(&w, "250 2.1.5");
+    world_close(&w);
+}
+
 /* A message that is refused while the vault is behind must not hold its connection for ever. */
 static void a_refused_message_gives_its_connection_free(void **state)
 {
@@ -248,6 +277,7 @@ int main(void)
         cmocka_unit_test(a_part_that_finds_the_disk_full_is_452),
         cmocka_unit_test(what_the_engine_refuses_is_logged),
         cmocka_unit_test(recipients_beyond_the_budget_are_452),
+        cmocka_unit_test(a_recipient_that_makes_the_message_go_too_many_ways_is_452),
         cmocka_unit_test(a_refused_message_gives_its_connection_free),
         cmocka_unit_test(the_end_of_a_long_header_is_looked_for_once),
     };

@@ -8,6 +8,7 @@
 
 #include <zstd.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "io/socket.h"
 #include "store/ingest.h"
@@ -53,11 +54,14 @@ static void take_chunks(struct world *w, const struct ipc_chunk *chunks, size_t 
 
 void world_answer_recipient(struct world *w, struct channel *from, uint32_t id)
 {
-    (void)w;
-    struct ipc_target target = {
-        .account = ALICE, .mailbox = 1, .delivered_to = STR("alice@example.org")};
+    static struct ipc_target targets[LIMIT_MESSAGE_WAYS];
+    size_t count = w->members > 0 ? w->members : 1;
+    for (size_t i = 0; i < count; i++)
+        targets[i] = (struct ipc_target){
+            .account = ALICE + i, .mailbox = 1, .delivered_to = STR("alice@example.org")};
     ipc_recipient_reply(
-        from, id, &(struct ipc_recipient_out){.code = 250, .targets = &target, .targets_count = 1});
+        from, id,
+        &(struct ipc_recipient_out){.code = 250, .targets = targets, .targets_count = count});
 }
 
 /* Nobody lives there, so only those who may send anywhere may send there. */

@@ -39,6 +39,7 @@ struct world {
     /* The script, and what the roles were told. */
     struct held recipients, chunks, accepts;
     enum status_code chunk_status, accept_status, second_status;
+    size_t members; /* of the next recipient, where it is a list */
     uint8_t login_outcome;
     bool login_challenges; /* instead */
     int steps;             /* of logins, that were asked for */

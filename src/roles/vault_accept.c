@@ -202,6 +202,14 @@ static struct staged_body *new_staged(struct vault_batch *b, void *owner, uint64
     return s;
 }
 
+static size_t count_staged(const struct vault_batch *b, const void *owner)
+{
+    size_t count = 0;
+    for (const struct staged_body *s = b->staged; s; s = s->next)
+        count += s->owner == owner;
+    return count;
+}
+
 static enum status_code stage(struct vault_batch *b, void *owner,
                               const struct ipc_body_chunk_in *in)
 {
@@ -210,6 +218,8 @@ static enum status_code stage(struct vault_batch *b, void *owner,
     struct staged_body *s = find_staged(b, owner, in->body);
     if (in->body == 0 || !chunks_are_sound(in->chunks, in->chunks_count, &size, &complete))
         return STATUS_INVALID;
+    if (!s && count_staged(b, owner) >= LIMIT_VAULT_STAGED)
+        return STATUS_BUSY;
     if (!s)
         s = new_staged(b, owner, in->body);
     if (!s)
@@ -270,7 +280,7 @@ struct account_email {
     uint64_t email;
 };
 
-enum { TRACE_ID_SIZE_MAX = 64, PREFIX_SIZE_MAX = 4096 };
+enum { TRACE_ID_SIZE_MAX = 64, PREFIX_SIZE_MAX = 4096, KEYS_MAX = 1000 };
 
 struct acceptance {
     struct vault_batch *b;
@@ -278,7 +288,8 @@ struct acceptance {
     struct str prefix; /* of what goes to other servers */
     struct email_new email;
     struct ipc_accept_result *results;
-    struct account_email *emails; /* room for all deliveries */
+    uint64_t *mailboxes;          /* of all deliveries, as they were found */
+    struct account_email *emails; /* room for as many */
     size_t email_count;
     void *owner;
 };
@@ -297,11 +308,11 @@ bool vault_is_trace_id(struct str id)
     return id.len > 0 && id.len <= TRACE_ID_SIZE_MAX;
 }
 
-static size_t count_deliveries(const struct ipc_accept_in *in)
+static size_t count_ways(const struct ipc_accept_in *in)
 {
     size_t count = 0;
     for (size_t i = 0; i < in->recipients_count; i++)
-        count += in->recipients[i].deliveries_count;
+        count += in->recipients[i].deliveries_count + in->recipients[i].relays_count;
     return count;
 }
 
@@ -309,7 +320,7 @@ static size_t count_deliveries(const struct ipc_accept_in *in)
  * Before the first write: is the message whole, does every account still exist? An account that
  * went since RCPT is its recipient's STATUS_NOT_FOUND, and then nobody gets the message (451).
  */
-static enum status_code check_recipient(struct acceptance *a, size_t number)
+static enum status_code check_recipient(struct acceptance *a, size_t number, uint64_t *mailboxes)
 {
     const struct ipc_accept_recipient *r = &a->in->recipients[number];
     enum status_code status = vault_check_relays(r);
@@ -318,11 +329,10 @@ static enum status_code check_recipient(struct acceptance *a, size_t number)
     if (r->key.len != 0 && r->key.len != CHUNK_HASH_SIZE)
         status = STATUS_INVALID;
     for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++) {
-        uint64_t mailbox = 0;
         if (!is_prefix(r->deliveries[i].prefix))
             return STATUS_INVALID;
         status = delivery_mailbox(&a->b->writer, r->deliveries[i].account, r->deliveries[i].mailbox,
-                                  &mailbox);
+                                  &mailboxes[i]);
     }
     return status;
 }
@@ -334,8 +344,10 @@ static enum status_code check_accept(struct acceptance *a)
     if (in->recipients_count == 0 || !vault_is_trace_id(in->trace_id) || !is_prefix(a->prefix) ||
         !vault_is_envelope(&in->envelope))
         status = STATUS_INVALID;
+    uint64_t *mailboxes = a->mailboxes;
     for (size_t i = 0; i < in->recipients_count; i++) {
-        a->results[i].status = check_recipient(a, i);
+        a->results[i].status = check_recipient(a, i, mailboxes);
+        mailboxes += in->recipients[i].deliveries_count;
         if (status == STATUS_OK)
             status = a->results[i].status;
     }
@@ -375,15 +387,15 @@ static void tell_new(struct vault_batch *b, uint64_t mailbox, const struct entry
     vault_changed(b, &change);
 }
 
-static enum status_code deliver(struct acceptance *a, const struct ipc_delivery *delivery)
+static enum status_code deliver(struct acceptance *a, const struct ipc_delivery *delivery,
+                                uint64_t mailbox)
 {
-    struct entry_new entry = {.body_size = a->in->email.size, .internal_ms = a->in->received_at_ms};
+    struct entry_new entry = {.mailbox = mailbox,
+                              .body_size = a->in->email.size,
+                              .internal_ms = a->in->received_at_ms,
+                              .prefix = delivery->prefix};
     struct entry_place place = {0};
-    enum status_code status =
-        delivery_mailbox(&a->b->writer, delivery->account, delivery->mailbox, &entry.mailbox);
-    if (status == STATUS_OK)
-        status = email_of(a, delivery->account, &entry.email);
-    entry.prefix = delivery->prefix;
+    enum status_code status = email_of(a, delivery->account, &entry.email);
     if (status == STATUS_OK)
         status = entry_insert(&a->b->writer, &entry, &place);
     if (status == STATUS_OK)
@@ -401,7 +413,8 @@ static bool seen_before(const struct ipc_accept_recipient *r, size_t number)
     return false;
 }
 
-static enum status_code accept_recipient(struct acceptance *a, size_t number)
+static enum status_code accept_recipient(struct acceptance *a, size_t number,
+                                         const uint64_t *mailboxes)
 {
     const struct ipc_accept_recipient *r = &a->in->recipients[number];
     enum status_code status = STATUS_OK;
@@ -412,7 +425,7 @@ static enum status_code accept_recipient(struct acceptance *a, size_t number)
         return status;
     for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++)
         if (!seen_before(r, i))
-            status = deliver(a, &r->deliveries[i]);
+            status = deliver(a, &r->deliveries[i], mailboxes[i]);
     return status;
 }
 
@@ -480,8 +493,11 @@ static enum status_code enqueue(struct acceptance *a)
 static enum status_code accept_all(struct acceptance *a)
 {
     enum status_code status = STATUS_OK;
-    for (size_t i = 0; status == STATUS_OK && i < a->in->recipients_count; i++)
-        status = accept_recipient(a, i);
+    const uint64_t *mailboxes = a->mailboxes;
+    for (size_t i = 0; status == STATUS_OK && i < a->in->recipients_count; i++) {
+        status = accept_recipient(a, i, mailboxes);
+        mailboxes += a->in->recipients[i].deliveries_count;
+    }
     if (status == STATUS_OK && vault_wants_outgoing(a->in, a->results))
         status = enqueue(a);
     return status == STATUS_OK ? trace_accept(a) : status;
@@ -516,15 +532,29 @@ static void count_accepted(struct acceptance *a)
     }
 }
 
+/* Before any memory is taken for it: others share that. */
+static bool is_too_wide(const struct ipc_accept_in *in)
+{
+    return in->recipients_count > LIMIT_MESSAGE_WAYS || count_ways(in) > LIMIT_MESSAGE_WAYS;
+}
+
+static enum status_code accept_sized(struct acceptance *a)
+{
+    struct arena *results = &a->b->results;
+    size_t ways = count_ways(a->in) + 1;
+    a->results = arena_alloc_array(results, a->in->recipients_count + 1, sizeof *a->results);
+    a->emails = arena_alloc_array(results, ways, sizeof *a->emails);
+    a->mailboxes = arena_alloc_array(results, ways, sizeof *a->mailboxes);
+    return a->results && a->emails && a->mailboxes ? accept(a) : STATUS_NO_MEMORY;
+}
+
 enum status_code vault_accept_message(struct vault_batch *b, void *owner,
                                       const struct ipc_accept_in *in, struct str prefix,
                                       struct ipc_accept_result **ret_results)
 {
     struct acceptance a = {.b = b, .in = in, .prefix = prefix, .owner = owner};
     a.email = vault_email(&in->email, in->trace_id, in->received_at_ms);
-    a.results = arena_alloc_array(&b->results, in->recipients_count + 1, sizeof *a.results);
-    a.emails = arena_alloc_array(&b->results, count_deliveries(in) + 1, sizeof *a.emails);
-    enum status_code status = a.results && a.emails ? accept(&a) : STATUS_NO_MEMORY;
+    enum status_code status = is_too_wide(in) ? STATUS_INVALID : accept_sized(&a);
     if (b->careful == 0)
         vault_note(b, status);
     if (status == STATUS_OK)
@@ -552,8 +582,10 @@ void vault_accept(struct vault_batch *b, struct vault_ticket t, const struct ipc
     vault_answer(b, &reply);
 }
 
+/* An edge tells of so many or fewer at once; what else one says costs it nothing but these keys. */
 void vault_confirm(struct vault_batch *b, const struct ipc_confirm_in *in)
 {
-    for (size_t i = 0; i < in->keys_count && vault_batch_begin(b, false); i++)
+    size_t count = in->keys_count < KEYS_MAX ? in->keys_count : KEYS_MAX;
+    for (size_t i = 0; i < count && vault_batch_begin(b, false); i++)
         vault_note(b, unconfirmed_remove(&b->writer, in->keys[i].key));
 }

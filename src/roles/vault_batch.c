@@ -221,7 +221,7 @@ bool vault_batch_changes(struct vault_batch *b, struct ipc_changed_in *ret_chang
 bool vault_batch_pending(const struct vault_batch *b)
 {
     return b->gathering || b->failure != STATUS_OK || b->put_off || vault_has_lost(b) ||
-           vault_has_stale(b);
+           vault_has_stale(b) || vault_is_resuming(b) || b->queue.asks.len > 0;
 }
 
 bool vault_batch_full(const struct vault_batch *b)
@@ -234,7 +234,7 @@ bool vault_batch_full(const struct vault_batch *b)
 bool vault_batch_lazy(const struct vault_batch *b)
 {
     return b->open && !b->urgent && b->failure == STATUS_OK && b->replies.len == 0 && !b->put_off &&
-           b->queue.asks.len == 0 && !vault_has_lost(b);
+           b->queue.asks.len == 0 && !vault_has_lost(b) && !vault_is_resuming(b);
 }
 
 /* Every request of a doomed batch gets the batch's failure, and nothing else. */
@@ -305,6 +305,7 @@ bool vault_batch_commit(struct vault_batch *b)
         vault_remove_lost(b);
     if (vault_has_stale(b) && vault_batch_begin(b, false))
         vault_settle_stale(b);
+    vault_resume_more(b);
     bool alive = true;
     if (b->failure != STATUS_OK)
         undo(b, b->failure);
@@ -328,6 +329,7 @@ void vault_batch_abandon(struct vault_batch *b)
         vault_answer(b, &(struct vault_reply){.ticket = p->ticket, .type = p->type});
     for (size_t i = 0; i < b->queue.asks.len / sizeof *asks; i++)
         vault_answer(b, &(struct vault_reply){.ticket = asks[i].ticket, .type = asks[i].type});
+    vault_resume_abandon(b, NULL);
     fail_replies(b, STATUS_GONE);
 }
 
@@ -348,6 +350,7 @@ void vault_owner_gone(struct vault_batch *b, void *owner)
             s->ended = true;
             s->lost = true;
         }
+    vault_resume_abandon(b, owner);
     vault_courier_gone(&b->queue, owner);
 }
 

@@ -14,6 +14,8 @@ enum {
     JOB_RECIPIENTS_MAX = 1000,
     JOBS_MAX = 16384,
     ATTENTION_MAX = 100, /* jobs of a reply that need attention: they have no destination's turn */
+    RESUME_ROWS_MAX = 4096, /* of a turn, where no clock bounds it */
+    RESUME_ROWS_PIECE = 64,
 };
 
 /* ---- What is out -------------------------------------------------------------------------------
@@ -70,6 +72,12 @@ struct vault_courier *vault_courier_find(struct vault_queue *q, void *owner)
     while (c && c->owner != owner)
         c = c->next;
     return c;
+}
+
+struct vault_courier *vault_courier_ready(struct vault_queue *q, void *owner)
+{
+    struct vault_courier *c = vault_courier_find(q, owner);
+    return c && !c->held ? c : NULL;
 }
 
 static struct lease *lease_row(struct vault_queue *q, void *owner, const struct queue_found *f)
@@ -149,6 +157,7 @@ void vault_courier_gone(struct vault_queue *q, void *owner)
     *at = c->next;
     buf_release(&c->ready);
     buf_release(&c->telling);
+    free(c->held);
     free(c);
     drop_leases(q, owner);
     drop_actives(q, owner);
@@ -169,13 +178,24 @@ struct leasing {
     struct buf begun; /* struct ipc_begun */
     size_t size;
     bool full; /* the reply is */
+    bool late; /* the turn has had its time */
     bool more; /* of what was asked for there may be more */
     enum status_code status;
 };
 
+/* The turn has had its time. What is left is asked for again, at once. */
+static bool is_late(struct leasing *l)
+{
+    l->late = l->late || vault_budget_is_spent(&l->b->budget);
+    l->more |= l->late;
+    return l->late;
+}
+
+/* Something is granted however late it is. */
 static bool is_full(struct leasing *l)
 {
-    if (l->size >= LEASE_SIZE || l->b->queue.lease_count >= LIMIT_QUEUE_LEASES)
+    if (l->size >= LEASE_SIZE || l->b->queue.lease_count >= LIMIT_QUEUE_LEASES ||
+        (l->size > 0 && is_late(l)))
         l->full = l->more = true;
     return l->full || l->status != STATUS_OK;
 }
@@ -411,7 +431,7 @@ static size_t visit(struct leasing *l, struct active *active, uint32_t messages,
         }
     buf_release(&v.recipients);
     *ret_leased = v.leased;
-    if (l->size >= LEASE_SIZE && count < messages)
+    if ((l->size >= LEASE_SIZE || l->late) && count < messages)
         vault_active_ready(&l->b->queue, active); /* it did not get less because there is no more */
     return count;
 }
@@ -454,7 +474,12 @@ static void lease_want(struct leasing *l, const struct ipc_want *want)
 {
     struct active *active = vault_active_find(&l->b->queue, want->destination);
     bool leased = false;
-    if (active && active->owner == l->courier->owner)
+    if (!active || active->owner != l->courier->owner)
+        return;
+    active->ready = false; /* it has asked since */
+    if (l->late)
+        vault_active_ready(&l->b->queue, active);
+    else
         visit(l, active, want->messages, &leased);
 }
 
@@ -505,10 +530,13 @@ static uint32_t lease_class(struct leasing *l, enum destination_class class, uin
     struct vault_queue *q = &l->b->queue;
     struct queue_scan scan;
     struct destination_state state;
+    unsigned looked = 0;
     if (wanted == 0 || messages == 0)
         return wanted;
     destination_scan(&scan, l->b->writer.db, class, q->fresh[class]);
     while (!is_full(l) && destination_scan_next(&scan, &state) && state.due_ms <= q->clock_ms) {
+        if (looked++ > 0 && is_late(l))
+            break;
         if (wanted == 0) {
             l->more = true;
             break;
@@ -575,8 +603,11 @@ static void lease_all(struct leasing *l, const struct ipc_lease_in *in)
         q->revisit_ms = INT64_MAX;
     }
     lease_attention(l);
-    for (size_t i = 0; i < in->wants_count && l->status == STATUS_OK; i++)
+    for (size_t i = 0; i < in->wants_count && l->status == STATUS_OK; i++) {
+        if (i > 0)
+            is_late(l);
         lease_want(l, &in->wants[i]);
+    }
     lease_fresh(l, DESTINATIONS_USUAL, in->fresh, in->messages);
     lease_fresh(l, DESTINATIONS_TROUBLED, in->troubled, in->messages);
 }
@@ -611,7 +642,7 @@ static void fill_lease(struct leasing *l, const struct ipc_lease_in *in,
 static struct ipc_lease_out serve_lease(struct vault_batch *b, const struct vault_ask *ask)
 {
     struct ipc_lease_out out = {.status = STATUS_BUSY, .wait_ms = INT64_MAX};
-    struct leasing l = {.b = b, .courier = vault_courier_find(&b->queue, ask->ticket.owner)};
+    struct leasing l = {.b = b, .courier = vault_courier_ready(&b->queue, ask->ticket.owner)};
     if (!l.courier)
         return out;
     l.courier->told = false;
@@ -688,14 +719,21 @@ static void serve(struct vault_batch *b, const struct vault_ask *ask)
     vault_answer(b, &reply);
 }
 
+/* What there is no time for waits for the next turn, behind what comes until then. */
 void vault_serve_asks(struct vault_batch *b)
 {
     struct vault_queue *q = &b->queue;
     const struct vault_ask *asks = (const struct vault_ask *)(const void *)q->asks.ptr;
-    for (size_t i = 0; i < q->asks.len / sizeof *asks; i++)
-        serve(b, &asks[i]);
-    buf_clear(&q->asks);
-    arena_reset(&q->asking);
+    size_t count = q->asks.len / sizeof *asks, served = 0;
+    if (count > 0) {
+        vault_batch_gather(b);
+        vault_budget_begin(&b->budget);
+    }
+    while (served < count && (served == 0 || !vault_budget_is_spent(&b->budget)))
+        serve(b, &asks[served++]);
+    buf_consume(&q->asks, served * sizeof *asks);
+    if (q->asks.len == 0)
+        arena_reset(&q->asking);
     for (struct vault_courier *c = q->couriers; c; c = c->next)
         c->new_here = false;
     b->numbers.leased = q->lease_count;
@@ -739,13 +777,22 @@ void vault_sts_get(struct vault_batch *b, struct vault_ticket t, const struct ip
 /* ---- Resuming ----------------------------------------------------------------------------------
  */
 
-static struct vault_courier *new_courier(struct vault_queue *q, void *owner)
+static struct vault_courier *new_courier(struct vault_queue *q, struct vault_ticket t,
+                                         const struct ipc_resume_in *in)
 {
     struct vault_courier *c = calloc(1, sizeof *c);
-    if (!c)
+    struct ipc_held *held = calloc(in->held_count + 1, sizeof *held);
+    if (!c || !held) {
+        free(c);
+        free(held);
         return NULL;
-    c->owner = owner;
-    c->new_here = true;
+    }
+    for (size_t i = 0; i < in->held_count; i++)
+        held[i] = in->held[i];
+    c->owner = t.owner;
+    c->resume = t;
+    c->held = held;
+    c->held_count = in->held_count;
     buf_init(&c->ready, LIMIT_QUEUE_LEASES * sizeof(struct ipc_ready));
     buf_init(&c->telling, LIMIT_QUEUE_LEASES * sizeof(struct ipc_ready));
     c->next = q->couriers;
@@ -777,26 +824,88 @@ static enum status_code resume_row(struct vault_batch *b, void *owner, const str
     return status == STATUS_OK && !good ? STATUS_NO_MEMORY : status;
 }
 
+/* As many rows as there is time for. One snapshot for all: to begin one costs as much as a row. */
+static enum status_code resume_slice(struct vault_batch *b, struct vault_courier *c)
+{
+    bool snapshot = !b->open;
+    size_t end = c->held_at + RESUME_ROWS_MAX;
+    enum status_code status = snapshot ? db_snapshot_begin(b->writer.db) : STATUS_OK;
+    while (status == STATUS_OK && c->held_at < c->held_count && c->held_at < end) {
+        status = resume_row(b, c->owner, &c->held[c->held_at++]);
+        if (c->held_at % RESUME_ROWS_PIECE == 0 && vault_budget_is_spent(&b->budget))
+            break;
+    }
+    if (snapshot)
+        db_snapshot_end(b->writer.db);
+    return status;
+}
+
+static void end_resume(struct vault_batch *b, struct vault_courier *c, enum status_code status)
+{
+    struct vault_reply reply = {.ticket = c->resume, .type = IPC_RESUME, .status = status};
+    free(c->held);
+    c->held = NULL;
+    c->new_here = true;
+    vault_batch_gather(b);
+    vault_answer(b, &reply);
+}
+
+/* Answers where it comes to the end, or cannot go on. */
+static void resume_some(struct vault_batch *b, struct vault_courier *c)
+{
+    if (!b->open)
+        vault_budget_begin(&b->budget);
+    b->queue.resumed = true;
+    enum status_code status = resume_slice(b, c);
+    if (status == STATUS_OK && c->held_at < c->held_count)
+        return;
+    end_resume(b, c, status);
+    if (status != STATUS_OK)
+        vault_courier_gone(&b->queue, c->owner);
+}
+
+bool vault_is_resuming(const struct vault_batch *b)
+{
+    for (const struct vault_courier *c = b->queue.couriers; c; c = c->next)
+        if (c->held)
+            return true;
+    return false;
+}
+
+void vault_resume_more(struct vault_batch *b)
+{
+    for (struct vault_courier *c = b->queue.couriers; c && !b->queue.resumed; c = c->next)
+        if (c->held) {
+            resume_some(b, c);
+            break;
+        }
+    b->queue.resumed = false;
+}
+
+void vault_resume_abandon(struct vault_batch *b, const void *owner)
+{
+    for (struct vault_courier *c = b->queue.couriers; c; c = c->next)
+        if (c->held && (!owner || c->owner == owner))
+            end_resume(b, c, STATUS_GONE);
+}
+
 /*
  * At once, not after the commit: the results that follow are about these rows. Should the batch
  * not happen, the courier is told so and says it again (drop_new_couriers).
  */
 void vault_resume(struct vault_batch *b, struct vault_ticket t, const struct ipc_resume_in *in)
 {
-    struct vault_reply reply = {.ticket = t, .type = IPC_RESUME};
+    struct vault_reply reply = {.ticket = t, .type = IPC_RESUME, .status = STATUS_INVALID};
+    struct vault_courier *c = NULL;
     vault_batch_gather(b);
+    vault_resume_abandon(b, t.owner);
     vault_courier_gone(&b->queue, t.owner);
-    if (!new_courier(&b->queue, t.owner))
+    if (in->held_count <= LIMIT_QUEUE_LEASES) {
+        c = new_courier(&b->queue, t, in);
         reply.status = STATUS_NO_MEMORY;
-    /* One snapshot for all: to begin and end one costs as much as to read a row. */
-    bool snapshot = reply.status == STATUS_OK && !b->open;
-    if (snapshot)
-        reply.status = db_snapshot_begin(b->writer.db);
-    for (size_t i = 0; reply.status == STATUS_OK && i < in->held_count; i++)
-        reply.status = resume_row(b, t.owner, &in->held[i]);
-    if (snapshot)
-        db_snapshot_end(b->writer.db);
-    if (reply.status != STATUS_OK)
-        vault_courier_gone(&b->queue, t.owner);
-    vault_answer(b, &reply);
+    }
+    if (c)
+        resume_some(b, c);
+    else
+        vault_answer(b, &reply);
 }

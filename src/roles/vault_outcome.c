@@ -8,6 +8,7 @@
 
 enum {
     WORDS_SIZE = 4096,
+    TOLD_MAX = 8192,
     TLS_POLICY_SIZE_MAX = 65536,
     DAY_MS = 24 * 60 * 60 * 1000,
 };
@@ -364,13 +365,22 @@ static enum status_code take_all(struct vault_batch *b, void *owner,
     return status;
 }
 
+/* More than a courier that is itself ever says at once; it is all one transaction. */
+static bool is_too_long(const struct ipc_outcomes_in *in)
+{
+    return in->outcomes_count + in->reports_count + in->arrivals_count + in->tls_count > TOLD_MAX;
+}
+
 /* A failure in between leaves half of it written, so it dooms the batch whatever it is. */
 void vault_outcomes(struct vault_batch *b, struct vault_ticket t, const struct ipc_outcomes_in *in)
 {
     struct vault_reply reply = {.ticket = t, .type = IPC_OUTCOMES};
-    if (!vault_courier_find(&b->queue, t.owner)) {
+    if (!vault_courier_ready(&b->queue, t.owner)) {
         vault_batch_gather(b);
         reply.status = STATUS_BUSY;
+    } else if (is_too_long(in)) {
+        vault_batch_gather(b);
+        reply.status = STATUS_INVALID;
     } else if (vault_batch_begin(b, true)) {
         reply.status = take_all(b, t.owner, in);
         if (reply.status != STATUS_OK)

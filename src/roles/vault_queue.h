@@ -51,10 +51,14 @@ struct active {
     bool ended;                      /* in this batch */
 };
 
-/* A courier that has said what it holds. */
+/* A courier that has said what it holds, or is at it: a long list takes several turns. */
 struct vault_courier {
     struct vault_courier *next;
     void *owner;
+    struct ipc_held *held; /* what it said; NULL: all of that is on lease to it */
+    size_t held_count;
+    size_t held_at; /* rows before are done */
+    struct vault_ticket resume;
     bool new_here; /* in this batch: if that is undone, it has to say so again */
     bool told;     /* that some destination has work, since it asked last */
     bool fresh;    /* is to be told so */
@@ -98,6 +102,7 @@ struct vault_queue {
     struct active *actives[ACTIVE_SLOTS];
     bool any_ended;
     struct vault_courier *couriers;
+    bool resumed; /* a slice of what one holds, in this turn */
 
     struct queue_place fresh[DESTINATION_CLASSES]; /* destinations looked at */
     unsigned fresh_turn;                           /* of those with bulk only */
@@ -169,12 +174,22 @@ void vault_settle_stale(struct vault_batch *b);
 struct lease *vault_lease_find(struct vault_queue *q, uint64_t id);
 struct active *vault_active_find(struct vault_queue *q, uint64_t destination);
 struct vault_courier *vault_courier_find(struct vault_queue *q, void *owner);
+
+/* One that has said all it holds; NULL: there is none, or it is at it. */
+struct vault_courier *vault_courier_ready(struct vault_queue *q, void *owner);
 void vault_lease_drop(struct vault_queue *q, struct lease *lease);
 void vault_active_drop(struct vault_queue *q, struct active *active);
 void vault_courier_gone(struct vault_queue *q, void *owner);
 
-/* Answers what waited for the commit. */
+/* Answers what waited for the commit, as much as a turn has time for. */
 void vault_serve_asks(struct vault_batch *b);
+
+/* A courier has more to say of what it holds; takes the next slice of that. */
+bool vault_is_resuming(const struct vault_batch *b);
+void vault_resume_more(struct vault_batch *b);
+
+/* Nothing more is heard of it: the owner's (NULL: everybody's) is answered with STATUS_GONE. */
+void vault_resume_abandon(struct vault_batch *b, const void *owner);
 
 /* ---- Traces -------------------------------------------------------------------------------------
  */
