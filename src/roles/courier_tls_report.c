@@ -116,6 +116,14 @@ static struct tls_row *row_new(const struct ipc_tls_outcome *o)
     return NULL;
 }
 
+/* What is there from now on is told in DUE_MS at the latest. */
+static void begin_to_wait(struct courier *c)
+{
+    struct courier_tls_report *r = c->tls_report;
+    r->first_ms = courier_now(c).mono_ms;
+    timer_set(&r->timer, r->count > 0 ? r->first_ms + DUE_MS : NEVER_MS);
+}
+
 static void count(struct courier *c, const struct ipc_tls_outcome *o)
 {
     struct courier_tls_report *r = c->tls_report;
@@ -127,10 +135,8 @@ static void count(struct courier *c, const struct ipc_tls_outcome *o)
         row->hash = hash;
         row->next = *slot;
         *slot = row;
-        if (r->count++ == 0) {
-            r->first_ms = courier_now(c).mono_ms;
-            timer_set(&r->timer, r->first_ms + DUE_MS);
-        }
+        if (r->count++ == 0)
+            begin_to_wait(c);
     }
     if (row)
         row->said.sessions++;
@@ -232,7 +238,7 @@ void courier_tls_report_tell(struct courier *c, struct arena *a, struct ipc_outc
             r->count--;
             list[in->tls_count++] = row->said;
         }
-    r->first_ms = courier_now(c).mono_ms;
+    begin_to_wait(c);
 }
 
 void courier_tls_report_told(struct courier *c)
@@ -248,6 +254,8 @@ void courier_tls_report_told(struct courier *c)
 void courier_tls_report_again(struct courier *c)
 {
     struct courier_tls_report *r = c->tls_report;
+    if (!r || !r->telling)
+        return;
     while (r->telling) {
         struct tls_row *row = r->telling;
         r->telling = row->next;
@@ -255,4 +263,5 @@ void courier_tls_report_again(struct courier *c)
         r->slots[row->hash % SLOTS] = row;
         r->count++;
     }
+    begin_to_wait(c);
 }
