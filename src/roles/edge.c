@@ -14,7 +14,7 @@
 #include "roles/edge_message.h"
 #include "roles/sign_client.h"
 
-enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100 };
+enum { ACCEPTS_PER_TURN = 64, PAUSE_MS = 100, COURTESY_MS = 1 };
 
 struct edge_listener {
     struct edge_listener *next;
@@ -22,7 +22,8 @@ struct edge_listener {
     uint32_t number;
     int fd;
     struct watch watch;
-    struct timer pause; /* out of descriptors: wait a little */
+    struct timer pause; /* out of descriptors, or others first: wait a little */
+    bool has_waited;    /* for others: the next connection is ours, if it is still there */
 };
 
 void edge_new_id(struct edge *edge, struct now now, char ret_id[EDGE_ID_SIZE])
@@ -63,10 +64,10 @@ static void close_listeners(struct edge *edge)
     }
 }
 
-static void pause_listener(struct edge_listener *l)
+static void pause_listener(struct edge_listener *l, int64_t pause_ms)
 {
     watch_set(&l->watch, 0);
-    timer_set(&l->pause, role_now(l->edge->role).mono_ms + PAUSE_MS);
+    timer_set(&l->pause, role_now(l->edge->role).mono_ms + pause_ms);
 }
 
 static void on_pause_over(void *context)
@@ -74,12 +75,24 @@ static void on_pause_over(void *context)
     struct edge_listener *l = context;
     struct edge *edge = l->edge;
     if (edge_counts_connections(edge->counts) >= edge->settings->config.limits.connections)
-        pause_listener(l);
+        pause_listener(l, PAUSE_MS);
     else
         watch_set(&l->watch, WATCH_READ);
 }
 
-/* Of several edges the one that has least to do takes the next: so none takes all that wait. */
+/*
+ * Of several edges the one that has least to do takes the next: so none takes all that wait. Who
+ * has more connections than another leaves it a moment for that, so that few clients who send much
+ * do not all meet at one.
+ */
+static bool leaves_it_to_others(struct edge_listener *l)
+{
+    l->has_waited = !l->has_waited && edge_counts_is_ahead(l->edge->counts);
+    if (l->has_waited)
+        pause_listener(l, COURTESY_MS);
+    return l->has_waited;
+}
+
 static unsigned accepts_of_a_turn(const struct edge *edge)
 {
     return edge_counts_edges(edge->counts) > 1 ? 1 : ACCEPTS_PER_TURN;
@@ -105,12 +118,14 @@ static void on_connection(void *context, unsigned what)
 {
     struct edge_listener *l = context;
     (void)what;
+    if (leaves_it_to_others(l))
+        return;
     for (unsigned left = accepts_of_a_turn(l->edge); left > 0; left--) {
         enum status_code status = take_connection(l);
         if (status == STATUS_BUSY)
             return;
         if (status != STATUS_OK) {
-            pause_listener(l);
+            pause_listener(l, PAUSE_MS);
             return;
         }
     }

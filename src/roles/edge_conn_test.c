@@ -162,17 +162,28 @@ static void crowd(struct world *w, int *ret_fds, size_t count)
     edge_plan.listener(w->edge, MX, listener);
 }
 
+/* Another edge beside the world's, which knows of it. */
+static struct edge_counts *add_sibling(struct world *w)
+{
+    static const struct str seed = STR("0123456789abcdef");
+    struct edge_counts *sibling = edge_counts_new(seed);
+    int section;
+    assert_int_equal(shared_memory_new(edge_counts_section_size(), &section), STATUS_OK);
+    assert_int_equal(edge_counts_join(w->edge->counts, seed, section, false), STATUS_OK);
+    assert_int_equal(edge_counts_join(sibling, seed, section, true), STATUS_OK);
+    close(section);
+    return sibling;
+}
+
 static void of_several_edges_none_takes_all_that_wait(void **state)
 {
     (void)state;
     struct world w;
-    int fds[10], section;
-    uint8_t seed[EDGE_COUNTS_SEED_SIZE] = {1};
+    int fds[10];
     world_open(&w);
-    assert_int_equal(shared_memory_new(edge_counts_section_size(), &section), STATUS_OK);
-    assert_int_equal(edge_counts_join(w.edge->counts, str_make(seed, sizeof seed), section, false),
-                     STATUS_OK);
-    close(section);
+    struct edge_counts *sibling = add_sibling(&w);
+    for (int i = 0; i < 10; i++)
+        assert_true(edge_counts_connect(sibling, 10));
     crowd(&w, fds, 10);
     world_turns(&w, 2);
     assert_in_range(w.edge->connection_count, 1, 2);
@@ -181,6 +192,38 @@ static void of_several_edges_none_takes_all_that_wait(void **state)
     for (size_t i = 0; i < 10; i++)
         close(fds[i]);
     assert_int_equal(world_connections_after_turns(&w), 0);
+    edge_counts_free(sibling);
+    world_close(&w);
+}
+
+static void an_edge_that_has_more_leaves_the_next_connection_to_another_for_a_moment(void **state)
+{
+    (void)state;
+    struct world w;
+    struct now clock;
+    int fds[10];
+    world_open(&w);
+    clock = loop_now(w.loop);
+    loop_use_clock(w.loop, &clock);
+    struct edge_counts *sibling = add_sibling(&w);
+    crowd(&w, fds, 10);
+    assert_int_equal(world_connections_after_turns(&w), 2);
+    assert_int_equal(world_connections_after_turns(&w), 2);
+    /* It does not come for it. */
+    clock.mono_ms++;
+    assert_int_equal(world_connections_after_turns(&w), 3);
+    clock.mono_ms++;
+    assert_int_equal(world_connections_after_turns(&w), 4);
+    /* It has as many now. */
+    for (int i = 0; i < 8; i++)
+        assert_true(edge_counts_connect(sibling, 100));
+    clock.mono_ms++;
+    world_turns(&w, 5);
+    assert_int_equal(world_connections_after_turns(&w), 10);
+    for (size_t i = 0; i < 10; i++)
+        close(fds[i]);
+    assert_int_equal(world_connections_after_turns(&w), 0);
+    edge_counts_free(sibling);
     world_close(&w);
 }
 
@@ -246,6 +289,7 @@ int main(void)
         cmocka_unit_test(a_client_that_vanishes_during_the_commit_leaves_nothing_behind),
         cmocka_unit_test(a_large_message_given_up_is_taken_back),
         cmocka_unit_test(of_several_edges_none_takes_all_that_wait),
+        cmocka_unit_test(an_edge_that_has_more_leaves_the_next_connection_to_another_for_a_moment),
         cmocka_unit_test(clear_text_behind_starttls_is_never_obeyed),
     };
     signal(SIGPIPE, SIG_IGN); /* as every role does */

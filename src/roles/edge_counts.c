@@ -14,7 +14,7 @@
  * with 20,000 addresses connected a set has 20 on average, and one of more than 64 is not to be
  * expected.
  */
-enum { WAYS = 64, SETS = 1024, MINUTE_MS = 60 * 1000 };
+enum { WAYS = 64, SETS = 1024, MINUTE_MS = 60 * 1000, AHEAD_MIN = 2, AHEAD_MAX = 64 };
 
 struct set {
     _Atomic uint64_t keys[WAYS]; /* 0: free */
@@ -130,6 +130,17 @@ bool edge_counts_connect(struct edge_counts *c, uint64_t connections_max)
 void edge_counts_disconnect(struct edge_counts *c)
 {
     invariant(atomic_fetch_sub(&c->own->connections, 1) > 0);
+}
+
+bool edge_counts_is_ahead(const struct edge_counts *c)
+{
+    uint32_t own = atomic_load(&c->own->connections);
+    for (unsigned i = 0; i < c->sibling_count; i++) {
+        uint32_t theirs = atomic_load(&c->siblings[i]->connections);
+        if (theirs < own && own - theirs >= AHEAD_MIN && own - theirs <= AHEAD_MAX)
+            return true;
+    }
+    return false;
 }
 
 /* ---- One by one ---------------------------------------------------------------------------- */

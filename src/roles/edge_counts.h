@@ -51,6 +51,12 @@ bool edge_counts_connect(struct edge_counts *c, uint64_t connections_max);
 void edge_counts_disconnect(struct edge_counts *c);
 uint64_t edge_counts_connections(const struct edge_counts *c);
 
+/*
+ * Whether a sibling has clearly fewer connections, and not so many fewer that it says nothing of
+ * what they have to do: a sibling that has just started has none, and we have many that are idle.
+ */
+bool edge_counts_is_ahead(const struct edge_counts *c);
+
 /* ---- One by one ---------------------------------------------------------------------------- */
 
 /* Who is counted: an address of the network, or an account; never 0. */
