@@ -9,8 +9,11 @@ import pwd
 import re
 import shutil
 import signal
+import smtplib
+import socket
 import sqlite3
 import subprocess
+import threading
 import time
 
 import pytest
@@ -604,6 +607,89 @@ def test_what_could_not_be_printed_is_told(cli):
 def test_a_password_that_is_too_long_is_called_so(cli):
     said = cli("account", "add", "late@cli.test", stdin="x" * 5000 + "\n", status=FAILED)
     assert "1 to 1024" in said
+
+
+def test_what_is_no_password_makes_no_account(cli):
+    for password in "a\tb", "\x7f", "":
+        said = cli("account", "add", "none@cli.test", stdin=f"{password}\n", status=FAILED)
+        assert len(said.splitlines()) == 1 and "password" in said
+    done = subprocess.run([postern.PROGRAM, "account", "add", "none@demo.test", "-c", cli.config],
+                          input=b"\xff\xfe\n", capture_output=True, timeout=60)
+    assert done.returncode == FAILED and b"octets of UTF-8" in done.stderr
+    cli("account", "show", "none@demo.test", status=NOT_FOUND)
+
+
+def test_a_new_password_does_not_open_a_disabled_account(cli):
+    cli("account", "add", "shut@demo.test", stdin="first\n")
+    cli("account", "disable", "shut@demo.test")
+    cli("password", "remove", "shut@demo.test", "all")
+    cli("password", "set", "shut@demo.test", stdin="second\n")
+    if cli.running:
+        with (smtplib.SMTP_SSL(*cli.demo.address("submissions"), timeout=20,
+                               context=postern.tls_context()) as client,
+              pytest.raises(smtplib.SMTPAuthenticationError)):
+            client.login("shut", "second")
+    cli("account", "enable", "shut@demo.test")
+    if cli.running:
+        with smtplib.SMTP_SSL(*cli.demo.address("submissions"), timeout=20,
+                              context=postern.tls_context()) as client:
+            client.login("shut", "second")
+    cli("account", "remove", "shut@demo.test")
+
+
+def test_a_server_of_another_version_is_called_so(tmp_path):
+    """One that ends the conversation, and is another program."""
+    (tmp_path / "postern.conf").write_text(f"hostname mail.test\ndata {tmp_path}\n")
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(tmp_path / "control"))
+        door.listen()
+
+        def end_conversations():
+            with contextlib.suppress(OSError):
+                while True:
+                    door.accept()[0].close()
+
+        threading.Thread(target=end_conversations, daemon=True).start()
+        for words in ["reload"], ["stop"], ["domain", "add", "x.test"]:
+            done = Cli(tmp_path).run(*words)
+            assert done.returncode == FAILED, done.stderr
+            assert f"(process {os.getpid()}) is another program" in done.stderr
+            assert "systemctl restart postern" in done.stderr
+        door.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.fixture
+def nobody():
+    """The program as somebody else runs it: a list of words to begin a command with."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with serve.open_folder() as folder:
+        shutil.copy(postern.PROGRAM, folder / "postern")
+        yield ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", folder / "postern"]
+
+
+def test_who_may_not_is_told_so(cli, nobody):
+    def run(*words):
+        return subprocess.run([*nobody, *words, "-c", "postern.conf"], timeout=60,
+                              capture_output=True, text=True, cwd=cli.config.parent)
+
+    assert run("domain", "list").stderr.endswith(": postern.conf: Permission denied\n")
+    modes = [(path, path.stat().st_mode & 0o777) for path in (cli.config.parent, cli.config)]
+    for path, mode in modes:
+        path.chmod(mode | 0o055)
+    try:
+        for words in (["domain", "list"], ["domain", "add", "x.test"], ["reload"], ["status"],
+                      ["password", "list", "bob@demo.test"], ["store", "check"]):
+            done = run(*words)
+            assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+            if words == ["store", "check"] and done.returncode == TRY_AGAIN:
+                assert "the server runs" in done.stderr
+                continue
+            assert done.returncode == FAILED, words
+            assert re.search("Permission denied|for root, or for whose data", done.stderr), words
+    finally:
+        for path, mode in modes:
+            path.chmod(mode)
 
 
 def test_a_password_that_is_not_there_is_missed(cli):

@@ -181,6 +181,9 @@ enum cli_exit run_password_remove(struct cli *cli)
     enum cli_exit code = begin(cli, &account, &server);
     if (code == CLI_OK)
         code = directory_remove_password(server, account.id, id);
+    /* With all of them the keeper has forgotten the account; the next one must not open it. */
+    if (code == CLI_OK && all && account.disabled)
+        code = directory_disable_login(server, account.id, true);
     cli_server_close(server);
     if (code != CLI_OK)
         return code;

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "io/random.h"
+#include "proto/sasl/prep.h"
 
 void cli_generate_password(struct buf *out)
 {
@@ -79,6 +80,16 @@ static enum cli_exit from_file(struct cli *cli, const char *path, struct buf *ou
                          is_stdin ? "standard input (--generate makes one)" : path);
 }
 
+/* As the keeper will see it; better now than when the account is made. */
+static bool is_password(const struct buf *words)
+{
+    struct buf prepared;
+    buf_init_secret(&prepared, CLI_PASSWORD_SIZE_MAX);
+    bool ok = !words->failed && sasl_prepare(buf_str(words), &prepared);
+    buf_wipe(&prepared);
+    return ok;
+}
+
 enum cli_exit cli_new_password(struct cli *cli, struct buf *out, bool *ret_generated)
 {
     const char *path = cli_option(cli, "--password-file");
@@ -94,9 +105,11 @@ enum cli_exit cli_new_password(struct cli *cli, struct buf *out, bool *ret_gener
         code = ask_twice(cli, out);
     else
         code = from_file(cli, "-", out);
-    if (code == CLI_OK && out->failed)
-        code = cli_fail(cli, CLI_FAILED, "a password is 1 to %d octets", CLI_PASSWORD_SIZE_MAX);
-    if (code == CLI_OK && out->len == 0)
+    if (code == CLI_OK && out->len == 0 && !out->failed)
         code = cli_fail(cli, CLI_FAILED, "an empty password is none");
+    if (code == CLI_OK && !is_password(out))
+        code = cli_fail(cli, CLI_FAILED,
+                        "a password is 1 to %d octets of UTF-8, without control characters",
+                        CLI_PASSWORD_SIZE_MAX);
     return code;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,6 +91,7 @@ struct cli_server {
     struct timer timer;
     bool late;
     bool runs;  /* there is a server */
+    pid_t pid;  /* and it is this process; 0: not known */
     int log_fd; /* what roles of our own say */
     enum cli_exit unreached;
     struct helper helpers[ROLE_END];
@@ -143,8 +145,21 @@ static enum status_code reach(struct helper *helper, struct diag *diag)
     enum status_code status = control_connect(path, helper->role, &fd, diag);
     if (status != STATUS_OK)
         return status;
+    if (!socket_peer_pid(fd, &helper->server->pid))
+        helper->server->pid = 0;
     helper->operator= open_link(helper, fd, ROLE_OPERATOR, &operator_handlers);
     return helper->operator? STATUS_OK : STATUS_NO_MEMORY;
+}
+
+/* The program has been replaced since the server was started, or is another one's server's. */
+static bool is_other_program(const struct cli_server *server)
+{
+    char path[40];
+    struct stat theirs, ours;
+    snprintf(path, sizeof(path), "/proc/%ld/exe", (long)server->pid);
+    return server->runs && server->pid != 0 && stat(path, &theirs) == 0 &&
+           stat("/proc/self/exe", &ours) == 0 &&
+           (theirs.st_dev != ours.st_dev || theirs.st_ino != ours.st_ino);
 }
 
 /* ---- A role of our own
@@ -327,14 +342,27 @@ void cli_outcome_take(struct cli_outcome *outcome, enum status_code sent, enum s
     outcome->done = true;
 }
 
+/* It took the connection, and ended it in place of an answer. */
+static enum cli_exit fail_gone(struct cli_server *server)
+{
+    if (is_other_program(server))
+        return cli_fail(server->cli, CLI_FAILED,
+                        "the server that runs (process %ld) is another program than this one, and "
+                        "does not understand it: restart it (systemctl restart postern)",
+                        (long)server->pid);
+    return cli_fail(server->cli, CLI_TRY_AGAIN, "the server went away before it answered");
+}
+
 enum cli_exit cli_server_wait(struct cli_server *server, uint32_t call, struct cli_outcome *outcome)
 {
     static const bool never = false;
     if (call == 0)
         /* cli_server_role has said why; or it has ended since */
-        return server->unreached != CLI_OK ? server->unreached : CLI_TRY_AGAIN;
+        return server->unreached != CLI_OK ? server->unreached : fail_gone(server);
     if (!turn_until(server, &outcome->done, &never))
         return cli_fail(server->cli, CLI_TRY_AGAIN, "the server does not answer");
+    if (outcome->status == STATUS_GONE && !outcome->words.words[0])
+        return fail_gone(server);
     if (outcome->status != STATUS_OK)
         return cli_fail_status(server->cli, outcome->status, &outcome->words);
     return CLI_OK;

@@ -1,5 +1,6 @@
 /* The store as a whole. */
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,7 +39,10 @@ enum cli_exit run_store_check(struct cli *cli)
         return code;
     /* Where there is no lock nobody has it; one that root makes here the vault could not open. */
     snprintf(path, sizeof path, "%.*s/store/lock", STR_ARG(config.data));
-    enum status_code status = access(path, F_OK) == 0 ? lock_take(path, 0, &fd, &diag) : STATUS_OK;
+    bool there = access(path, F_OK) == 0;
+    if (!there && errno != ENOENT)
+        return cli_fail(cli, CLI_FAILED, "%s: %s", path, strerror(errno));
+    enum status_code status = there ? lock_take(path, 0, &fd, &diag) : STATUS_OK;
     if (status != STATUS_OK)
         return cli_fail_status(cli, status, &diag);
     snprintf(path, sizeof path, "%.*s/store/postern.db", STR_ARG(config.data));

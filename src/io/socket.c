@@ -211,6 +211,16 @@ bool socket_peer_uid(int fd, uid_t *ret_uid)
     return true;
 }
 
+bool socket_peer_pid(int fd, pid_t *ret_pid)
+{
+    struct ucred peer;
+    socklen_t len = sizeof peer;
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+        return false;
+    *ret_pid = peer.pid;
+    return true;
+}
+
 enum status_code socket_pair(int ret_fds[2])
 {
     int fds[2];

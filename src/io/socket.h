@@ -59,6 +59,9 @@ enum status_code socket_accept(int listener, int *ret_fd, struct socket_address 
 /* Who is at the other end of a Unix socket, as the kernel says. */
 bool socket_peer_uid(int fd, uid_t *ret_uid);
 
+/* The process at the other end of a connection over a Unix socket: who listened there. */
+bool socket_peer_pid(int fd, pid_t *ret_pid);
+
 /* Where the client connected to. */
 bool socket_local_address(int fd, struct socket_address *ret_address);
 
