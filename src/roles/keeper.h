@@ -50,7 +50,8 @@ struct keeper {
     size_t ticket_count;
     struct timer rotation;
 
-    int64_t ended_ms;    /* when a login last ended before its time; every other is newer */
+    /* When a login was last granted, and when one last ended; never the wrong way round. */
+    int64_t issued_ms, ended_ms;
     struct timer untold; /* of which somebody has not heard */
 
     struct signing *signings;
@@ -101,7 +102,14 @@ void keeper_on_login_disable(void *context, struct channel *from, uint32_t id,
                              const struct ipc_login_disable_in *in);
 void keeper_end_settings(struct keeper *k);
 
-/* keeper_ends.c: after each change that may have ended logins of the account; 0: of all. */
+/*
+ * keeper_ends.c: the time of a login that is granted now, which no end of before covers; and that
+ * of an end, which covers all of before, though all of it is within one millisecond.
+ */
+int64_t keeper_issue_time(struct keeper *k);
+int64_t keeper_end_time(const struct keeper *k);
+
+/* After each change that may have ended logins of the account; 0: of all. */
 void keeper_tell_ends(struct keeper *k, uint64_t account);
 void keeper_tell_peer_ends(struct keeper *k, struct channel *ch);
 void keeper_on_untold(void *context);

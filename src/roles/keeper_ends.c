@@ -4,6 +4,19 @@
 
 enum { ENDS_OF_A_NOTE = 1024, RETRY_MS = 100 };
 
+int64_t keeper_issue_time(struct keeper *k)
+{
+    int64_t now_ms = role_now(k->role).mono_ms;
+    k->issued_ms = now_ms > k->ended_ms ? now_ms : k->ended_ms + 1;
+    return k->issued_ms;
+}
+
+int64_t keeper_end_time(const struct keeper *k)
+{
+    int64_t now_ms = role_now(k->role).mono_ms;
+    return now_ms > k->issued_ms ? now_ms : k->issued_ms;
+}
+
 static bool tell(struct channel *ch, const struct capability_ends *ends)
 {
     struct ipc_login_end list[ENDS_OF_A_NOTE];
@@ -41,7 +54,7 @@ void keeper_tell_ends(struct keeper *k, uint64_t account)
 {
     struct capability_ends ends = {0};
     struct now now = role_now(k->role);
-    k->ended_ms = now.mono_ms;
+    k->ended_ms = keeper_end_time(k);
     if (secrets_ends(k->secrets, account, &ends) != STATUS_OK) {
         give_up(k);
     } else {

@@ -191,6 +191,11 @@ void hashers_on_gone(struct hashers *h, void (*gone)(void *context), void *conte
     h->gone_context = context;
 }
 
+unsigned hashers_waiting(const struct hashers *h)
+{
+    return h->waiting;
+}
+
 uint64_t hashers_submit(struct hashers *h, const struct password_job *job, hasher_done *done,
                         void *context)
 {

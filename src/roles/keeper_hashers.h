@@ -13,7 +13,11 @@
  */
 struct hashers;
 
-enum { HASHERS_DEFAULT = 2, HASHERS_WAITING_MAX = 64 };
+enum {
+    HASHERS_DEFAULT = 2,
+    HASHERS_WAITING_MAX = 64,
+    HASHERS_STRANGERS_MAX = 48, /* more than so many are not for who was never here */
+};
 
 typedef void hasher_done(void *context, const struct password_result *result);
 
@@ -29,6 +33,9 @@ void hashers_on_gone(struct hashers *h, void (*gone)(void *context), void *conte
 /* The job's number; 0 where too many wait already. The job is copied, and wiped when done. */
 uint64_t hashers_submit(struct hashers *h, const struct password_job *job, hasher_done *done,
                         void *context);
+
+/* How many wait for a child. */
+unsigned hashers_waiting(const struct hashers *h);
 
 /* done will not be called. 0 and numbers of jobs that are over are fine. */
 void hashers_cancel(struct hashers *h, uint64_t number);

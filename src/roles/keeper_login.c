@@ -117,13 +117,25 @@ static void log_login(const struct exchange *x, const char *event, const char *w
     buf_release(&address);
 }
 
-/* ---- The end
- * ---------------------------------------------------------------------------------------- */
-
 static struct str throttle_address(const struct exchange *x)
 {
     return x->throttled ? socket_address_bytes(&x->peer) : STR("");
 }
+
+/*
+ * Also in the middle of an exchange: many that were begun before any of them failed must not get
+ * more guesses than one after the other would.
+ */
+static bool is_held_up(const struct exchange *x)
+{
+    struct throttle *t = x->keeper->throttle;
+    struct now now = role_now(x->keeper->role);
+    return throttle_address_until(t, throttle_address(x), now) > now.mono_ms ||
+           throttle_name_until(t, buf_str(&x->name), throttle_address(x), now) > now.mono_ms;
+}
+
+/* ---- The end
+ * ---------------------------------------------------------------------------------------- */
 
 static void fail(struct exchange *x, enum sasl_failure failure)
 {
@@ -147,13 +159,6 @@ static bool reads_mail(uint8_t protocol)
 {
     return protocol == LISTEN_IMAP || protocol == LISTEN_IMAPS || protocol == LISTEN_POP3 ||
            protocol == LISTEN_POP3S;
-}
-
-/* Never a time by which sessions have ended, though a password change came in this millisecond. */
-static int64_t issue_time(const struct keeper *k)
-{
-    int64_t now_ms = role_now(k->role).mono_ms;
-    return now_ms > k->ended_ms ? now_ms : k->ended_ms + 1;
 }
 
 /* Submission changes nothing in the account's mailboxes, so it gets no right to. */
@@ -191,7 +196,7 @@ static void succeed(struct exchange *x)
 {
     struct keeper *k = x->keeper;
     uint8_t capability[CAPABILITY_SIZE];
-    int64_t issued_ms = issue_time(k);
+    int64_t issued_ms = keeper_issue_time(k);
     struct ipc_sasl_result result = {.outcome = OUTCOME_SUCCESS,
                                      .account = x->login.account,
                                      .credential = x->credential,
@@ -231,15 +236,14 @@ static bool take_name(struct exchange *x, struct str name)
 static bool look_up(struct exchange *x, struct str name)
 {
     struct keeper *k = x->keeper;
-    struct now now = role_now(k->role);
-    if (!take_name(x, name) ||
-        throttle_name_until(k->throttle, buf_str(&x->name), throttle_address(x), now) > now.mono_ms)
+    if (!take_name(x, name) || is_held_up(x))
         return false;
     enum status_code status = secrets_find(k->secrets, buf_str(&x->name), &x->login);
     x->found = status == STATUS_OK && !x->login.disabled;
     if (status == STATUS_OK || status == STATUS_NOT_FOUND)
         return true;
-    log_event(role_log(k->role), now, LOG_ERROR, "secrets-failed", secrets_words(k->secrets));
+    log_event(role_log(k->role), role_now(k->role), LOG_ERROR, "secrets-failed",
+              secrets_words(k->secrets));
     return false;
 }
 
@@ -304,7 +308,7 @@ static void drive(struct exchange *x);
 static void on_verified(void *context, const struct password_result *result)
 {
     struct exchange *x = context;
-    bool known = result->status == STATUS_OK;
+    bool known = result->status == STATUS_OK && !is_held_up(x);
     x->job = 0;
     x->credential = known ? find_credential(x, result) : 0;
     enum sasl_answer answer = !known               ? SASL_ANSWER_TEMPORARY
@@ -317,6 +321,14 @@ static void on_verified(void *context, const struct password_result *result)
     explicit_bzero(x->password, sizeof x->password);
     sasl_answer_password(x->sasl, x->token, answer);
     drive(x);
+}
+
+/* Strangers do not take the last places: who has been here before gets in, whatever they do. */
+static bool has_place(const struct exchange *x)
+{
+    const struct keeper *k = x->keeper;
+    return hashers_waiting(k->hashers) < HASHERS_STRANGERS_MAX ||
+           throttle_knows(k->throttle, buf_str(&x->name), throttle_address(x), role_now(k->role));
 }
 
 /* True where the answer is given; else a hasher is at it. */
@@ -333,7 +345,7 @@ static bool answer_password(struct exchange *x, const struct sasl_event *event)
             x->password_size = event->password.len;
             x->token = event->token;
             fill_job(x, &job);
-            x->job = hashers_submit(x->keeper->hashers, &job, on_verified, x);
+            x->job = has_place(x) ? hashers_submit(x->keeper->hashers, &job, on_verified, x) : 0;
             explicit_bzero(&job, sizeof job);
             if (x->job != 0)
                 return false;
@@ -478,7 +490,6 @@ void keeper_on_sasl_start(void *context, struct channel *from, uint32_t id,
                           const struct ipc_sasl_start_in *in)
 {
     struct keeper *k = context;
-    struct now now = role_now(k->role);
     enum sasl_mechanism mechanism;
     if (!sasl_mechanism_find(in->mechanism, &mechanism) || find_exchange(k, from, in->session)) {
         refuse_start(k, from, id, OUTCOME_MALFORMED);
@@ -489,7 +500,7 @@ void keeper_on_sasl_start(void *context, struct channel *from, uint32_t id,
         refuse_start(k, from, id, OUTCOME_TEMPORARY);
         return;
     }
-    if (throttle_address_until(k->throttle, throttle_address(x), now) > now.mono_ms) {
+    if (is_held_up(x)) {
         end_exchange(x, OUTCOME_TEMPORARY);
         return;
     }
@@ -508,6 +519,10 @@ void keeper_on_sasl_step(void *context, struct channel *from, uint32_t id,
         return;
     }
     x->call = id;
+    if (is_held_up(x)) {
+        end_exchange(x, OUTCOME_TEMPORARY);
+        return;
+    }
     sasl_input(x->sasl, in->response);
     drive(x);
 }

@@ -48,8 +48,9 @@ static void on_made(void *context, const struct password_result *result)
 {
     struct setting *s = context;
     struct diag diag = {{0}};
-    enum status_code status =
-        admin_finish(s->keeper->secrets, &s->change, result, role_now(s->keeper->role), &diag);
+    struct now now = role_now(s->keeper->role);
+    now.mono_ms = keeper_end_time(s->keeper);
+    enum status_code status = admin_finish(s->keeper->secrets, &s->change, result, now, &diag);
     login_cache_clear(s->keeper->cache);
     keeper_tell_ends(s->keeper, s->change.account);
     end_setting(s, status, &diag);
@@ -122,8 +123,7 @@ void keeper_on_password_remove(void *context, struct channel *from, uint32_t id,
                                const struct ipc_password_remove_in *in)
 {
     struct keeper *k = context;
-    enum status_code status =
-        secrets_remove(k->secrets, in->account, in->id, role_now(k->role).mono_ms);
+    enum status_code status = secrets_remove(k->secrets, in->account, in->id, keeper_end_time(k));
     login_cache_clear(k->cache);
     keeper_tell_ends(k, in->account);
     log_change(k, "password-removed", in->account, status);
@@ -135,7 +135,7 @@ void keeper_on_login_disable(void *context, struct channel *from, uint32_t id,
 {
     struct keeper *k = context;
     enum status_code status =
-        secrets_disable(k->secrets, in->account, in->disabled, role_now(k->role).mono_ms);
+        secrets_disable(k->secrets, in->account, in->disabled, keeper_end_time(k));
     login_cache_clear(k->cache);
     keeper_tell_ends(k, in->account);
     log_change(k, in->disabled ? "login-disabled" : "login-enabled", in->account, status);

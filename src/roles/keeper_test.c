@@ -95,50 +95,6 @@ static void passwords_come_and_go(void **state)
     close_world(&w);
 }
 
-/* RFC 5802 §3 from the client's side. */
-static void scram_final(struct buf *out, struct str password, struct str bare, struct str first)
-{
-    uint8_t salted[32], client[32], stored[32], signature[32];
-    struct str rest = first, nonce = {0}, salt64 = {0}, count = {0};
-    uint64_t iterations = 0;
-    struct buf auth, salt;
-    buf_init(&auth, 4096);
-    buf_init(&salt, 64);
-    assert_true(str_split(&rest, ',', &nonce) && str_split(&rest, ',', &salt64) &&
-                str_split(&rest, ',', &count));
-    assert_true(base64_decode(&salt, str_skip(salt64, 2)) &&
-                str_to_u64(str_skip(count, 2), 1000000, &iterations));
-    buf_printf(out, "c=biws,%.*s", STR_ARG(nonce));
-    buf_printf(&auth, "%.*s,%.*s,%.*s", STR_ARG(bare), STR_ARG(first), STR_ARG(buf_str(out)));
-    PKCS5_PBKDF2_HMAC(password.ptr, (int)password.len, (const unsigned char *)salt.ptr,
-                      (int)salt.len, (int)iterations, EVP_sha256(), 32, salted);
-    HMAC(EVP_sha256(), salted, 32, (const unsigned char *)"Client Key", 10, client, NULL);
-    SHA256(client, 32, stored);
-    HMAC(EVP_sha256(), stored, 32, (const unsigned char *)auth.ptr, auth.len, signature, NULL);
-    for (int i = 0; i < 32; i++)
-        client[i] ^= signature[i];
-    buf_printf(out, ",p=");
-    base64_encode(out, str_make(client, 32));
-    buf_release(&auth);
-    buf_release(&salt);
-}
-
-/* All but the empty message at the end. */
-static uint8_t scram_proof(struct world *w, const char *user, const char *password)
-{
-    struct buf message, final;
-    buf_init(&message, 256);
-    buf_init(&final, 1024);
-    buf_printf(&message, "n,,n=%s,r=clientnonce", user);
-    wait_for_reply(w, start(w, 5, "SCRAM-SHA-256", "10.0.0.1", LISTEN_IMAPS, buf_str(&message)));
-    assert_int_equal(w->outcome, CHALLENGE);
-    scram_final(&final, str_from_c(password), str_skip(buf_str(&message), 3), buf_str(&w->data));
-    step(w, 5, buf_str(&final));
-    buf_release(&message);
-    buf_release(&final);
-    return w->outcome;
-}
-
 static uint8_t scram(struct world *w, const char *user, const char *password)
 {
     if (scram_proof(w, user, password) == CHALLENGE)

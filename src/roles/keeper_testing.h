@@ -12,6 +12,7 @@ struct world {
     char folder[64];
     char config[1024];
     struct loop *loop;
+    struct now clock; /* stands still until a test moves it */
     struct log log;
     struct role *keeper;
     struct link *warden, *edge, *vault, *operator, * courier;
@@ -23,7 +24,7 @@ struct world {
     enum status_code status;
     uint8_t outcome;
     uint64_t account, credential;
-    int64_t issued_ms;
+    int64_t issued_ms, used_ms;
     uint64_t id;
     size_t count;
     bool has_initial, done;
@@ -55,10 +56,14 @@ uint8_t plain_from(struct world *w, const char *peer, uint8_t protocol, const ch
                    const char *password);
 uint8_t plain(struct world *w, const char *user, const char *password);
 
+/* RFC 5802 §3 from the client's side: its last message, and all but the empty one at the end. */
+void scram_final(struct buf *out, struct str password, struct str bare, struct str first);
+uint8_t scram_proof(struct world *w, const char *user, const char *password);
+
 /* label NULL: the account's own. */
 enum status_code set(struct world *w, uint64_t account, const char *login, const char *label,
                      const char *password);
-size_t list(struct world *w, uint64_t account); /* w->id: the last one's */
+size_t list(struct world *w, uint64_t account); /* w->id, w->used_ms: the last one's */
 enum status_code remove_password(struct world *w, uint64_t account, uint64_t id);
 void disable(struct world *w, uint64_t account, bool disabled);
 

@@ -81,18 +81,29 @@ static struct entry *find(struct table *table, struct tag tag)
     return NULL;
 }
 
-/* The entry, or a new one in the place of what has been quiet longest. */
-static struct entry *take(struct table *table, struct tag tag)
+static uint32_t weight(const struct entry *e, struct now now)
+{
+    return now.mono_ms - e->last_ms < THROTTLE_FORGET_MS ? e->failures : 0;
+}
+
+static bool gives_way(const struct entry *one, const struct entry *other, struct now now)
+{
+    uint32_t a = weight(one, now), b = weight(other, now);
+    return a != b ? a < b : one->last_ms < other->last_ms;
+}
+
+/* The entry, or a new one in the place of what matters least. */
+static struct entry *take(struct table *table, struct tag tag, struct now now)
 {
     struct entry *set = table->entries[tag.low % SETS], *found = find(table, tag);
     if (found)
         return found;
-    struct entry *oldest = &set[0];
+    struct entry *least = &set[0];
     for (int i = 1; i < WAYS; i++)
-        if (set[i].last_ms < oldest->last_ms)
-            oldest = &set[i];
-    *oldest = (struct entry){.tag = tag};
-    return oldest;
+        if (gives_way(&set[i], least, now))
+            least = &set[i];
+    *least = (struct entry){.tag = tag};
+    return least;
 }
 
 /* 0 is a free entry's, so time begins at 1. */
@@ -104,7 +115,7 @@ static int64_t stamp(struct now now)
 static void count_failure(struct table *table, struct tag tag, uint32_t free_failures,
                           struct now now)
 {
-    struct entry *e = take(table, tag);
+    struct entry *e = take(table, tag, now);
     if (now.mono_ms - e->last_ms >= THROTTLE_FORGET_MS)
         e->failures = 0;
     e->last_ms = stamp(now);
@@ -125,10 +136,15 @@ int64_t throttle_address_until(struct throttle *t, struct str address, struct no
     return e ? e->until_ms : 0;
 }
 
-int64_t throttle_name_until(struct throttle *t, struct str name, struct str address, struct now now)
+bool throttle_knows(struct throttle *t, struct str name, struct str address, struct now now)
 {
     const struct entry *known = find(&t->known, hash_pair(t, name, address));
-    if (str_empty(address) || (known && now.mono_ms - known->last_ms < THROTTLE_KNOWN_MS))
+    return str_empty(address) || (known && now.mono_ms - known->last_ms < THROTTLE_KNOWN_MS);
+}
+
+int64_t throttle_name_until(struct throttle *t, struct str name, struct str address, struct now now)
+{
+    if (throttle_knows(t, name, address, now))
         return 0;
     const struct entry *e = find(&t->names, hash(t, name.ptr, name.len));
     return e ? e->until_ms : 0;
@@ -151,5 +167,5 @@ void throttle_failed(struct throttle *t, struct str name, struct str address, st
 void throttle_succeeded(struct throttle *t, struct str name, struct str address, struct now now)
 {
     if (!str_empty(address))
-        take(&t->known, hash_pair(t, name, address))->last_ms = stamp(now);
+        take(&t->known, hash_pair(t, name, address), now)->last_ms = stamp(now);
 }

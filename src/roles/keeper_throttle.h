@@ -14,7 +14,8 @@
  * kept out by what others do to his name from elsewhere.
  *
  * Pure: facts and the time in, a decision out. Memory is fixed; where a table is full, what has
- * been quiet longest is forgotten.
+ * failed least is forgotten, and of that what has been quiet longest: whoever has many addresses
+ * cannot clear a name of its failures by failing with others.
  */
 struct throttle;
 
@@ -41,6 +42,9 @@ int64_t throttle_address_until(struct throttle *t, struct str address, struct no
 /* The same for this name from this address. name: as people write it, in lower case. */
 int64_t throttle_name_until(struct throttle *t, struct str name, struct str address,
                             struct now now);
+
+/* Has that name been used from there lately, or is it not for us to say (a local peer)? */
+bool throttle_knows(struct throttle *t, struct str name, struct str address, struct now now);
 
 void throttle_failed(struct throttle *t, struct str name, struct str address, struct now now);
 void throttle_succeeded(struct throttle *t, struct str name, struct str address, struct now now);

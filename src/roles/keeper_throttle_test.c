@@ -93,6 +93,30 @@ static void a_flood_of_addresses_forgets_the_oldest(void **state)
     throttle_free(t);
 }
 
+/* Whoever has a /48 has as many addresses, and can fail with as many names as he wants. */
+static void a_flood_of_names_does_not_clear_the_one_that_is_meant(void **state)
+{
+    (void)state;
+    struct throttle *t = throttle_new(secret);
+    struct now now = {.mono_ms = 5000};
+    for (uint32_t i = 0; i <= THROTTLE_NAME_FREE; i++)
+        throttle_failed(t, STR("alice"), str_make(&i, 4), now);
+    for (uint32_t i = 0; i < 100000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "name%u", i);
+        throttle_failed(t, str_from_c(name), str_make(&i, 4), now);
+    }
+    assert_true(throttle_name_until(t, STR("alice"), v6, now) > now.mono_ms);
+    /* But what was quiet for long makes room, whatever it did. */
+    now.mono_ms += THROTTLE_FORGET_MS;
+    for (uint32_t i = 0; i < 100000; i++)
+        throttle_failed(t, STR(""), str_make(&i, 4), now);
+    for (int i = 0; i <= THROTTLE_ADDRESS_FREE; i++)
+        throttle_failed(t, STR(""), v4, now);
+    assert_true(throttle_address_until(t, v4, now) > now.mono_ms);
+    throttle_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +125,7 @@ int main(void)
         cmocka_unit_test(a_name_is_counted_over_all_addresses),
         cmocka_unit_test(a_local_peer_is_never_held_up),
         cmocka_unit_test(a_flood_of_addresses_forgets_the_oldest),
+        cmocka_unit_test(a_flood_of_names_does_not_clear_the_one_that_is_meant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
