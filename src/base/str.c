@@ -124,6 +124,14 @@ bool str_to_c(struct str s, char *dst, size_t dst_size)
     return true;
 }
 
+uint64_t str_hash_nocase(struct str s)
+{
+    uint64_t hash = 0xCBF29CE484222325u;
+    for (size_t i = 0; i < s.len; i++)
+        hash = (hash ^ (unsigned char)ascii_lower(s.ptr[i])) * 0x100000001B3u;
+    return hash;
+}
+
 bool str_eq_secret(struct str a, struct str b)
 {
     if (a.len != b.len)

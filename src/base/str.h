@@ -84,6 +84,12 @@ bool str_to_u64(struct str s, uint64_t max, uint64_t *ret_value);
 /* Copies into dst and terminates it; false (and an empty dst) where s does not fit or holds NUL. */
 bool str_to_c(struct str s, char *dst, size_t dst_size);
 
+/*
+ * FNV-1a of s in lower case: the place of a name in a table. Whoever chooses names can find many
+ * with one hash, so what that costs must be bounded.
+ */
+uint64_t str_hash_nocase(struct str s);
+
 /* Equal, in time that depends only on the lengths: for secrets. */
 bool str_eq_secret(struct str a, struct str b);
 

@@ -46,6 +46,16 @@ static void a_c_string_has_no_nul_inside(void **state)
     assert_string_equal(out, "");
 }
 
+/* The numbers are those of FNV's own test suite. */
+static void a_hash_is_the_same_in_any_case(void **state)
+{
+    (void)state;
+    assert_true(str_hash_nocase(STR("")) == 0xCBF29CE484222325u);
+    assert_true(str_hash_nocase(STR("a")) == 0xAF63DC4C8601EC8Cu);
+    assert_true(str_hash_nocase(STR("foobar")) == 0x85944171F73967E8u);
+    assert_true(str_hash_nocase(STR("FooBAR")) == 0x85944171F73967E8u);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -53,6 +63,7 @@ int main(void)
         cmocka_unit_test(numbers_are_digits_within_max),
         cmocka_unit_test(find_and_trim),
         cmocka_unit_test(a_c_string_has_no_nul_inside),
+        cmocka_unit_test(a_hash_is_the_same_in_any_case),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

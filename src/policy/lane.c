@@ -4,12 +4,10 @@
 
 enum { REFILL_MS = 1000 / LANE_RATE, BURST_MS = LANE_BURST * REFILL_MS };
 
-/* FNV-1a; letters in one case, so that a sender is one however it is written. */
+/* Letters count in any case, so that a sender is one however it is written. */
 static uint64_t name_of(uint64_t account, struct str reverse_path)
 {
-    uint64_t hash = 0xcbf29ce484222325u ^ account;
-    for (size_t i = 0; account == 0 && i < reverse_path.len; i++)
-        hash = (hash ^ (unsigned char)ascii_lower(reverse_path.ptr[i])) * 0x100000001b3u;
+    uint64_t hash = account ? account : str_hash_nocase(reverse_path);
     hash *= 0x9E3779B97F4A7C15u;
     return hash ? hash : 1;
 }

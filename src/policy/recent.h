@@ -8,9 +8,9 @@
 #include "base/str.h"
 
 /*
- * What was found out of late of a few servers, by name: a bounded memory of which the newest stays.
- * Two names may be taken for one, very rarely; so it is for what does no harm then. Zeroed it is
- * empty.
+ * What was found out of late of a few servers, by name (in any case): a bounded memory of which the
+ * newest stays. Two names may be taken for one, very rarely; so it is for what does no harm then.
+ * Zeroed it is empty.
  */
 enum { RECENT_MAX = 128 };
 

@@ -123,10 +123,7 @@ void courier_sts_free(struct courier_sts_cache *cache)
 
 static size_t slot_of(struct str domain)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < domain.len; i++)
-        hash = (hash ^ (unsigned char)domain.ptr[i]) * 16777619u;
-    return hash % SLOTS;
+    return str_hash_nocase(domain) % SLOTS;
 }
 
 static struct kept_policy *find(struct courier_sts_cache *cache, struct str domain)

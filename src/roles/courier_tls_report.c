@@ -20,7 +20,7 @@ struct tls_row {
     struct tls_row *next;
     struct arena arena;
     struct ipc_tls_outcome said;
-    uint32_t hash;
+    uint64_t hash;
 };
 
 struct courier_tls_report {
@@ -72,20 +72,13 @@ void courier_tls_report_free(struct courier_tls_report *r)
 /* ---- Rows --------------------------------------------------------------------------------------
  */
 
-static uint32_t hash_on(uint32_t hash, struct str s)
+static uint64_t hash_of(const struct ipc_tls_outcome *o)
 {
-    for (size_t i = 0; i < s.len; i++)
-        hash = (hash ^ (unsigned char)s.ptr[i]) * 16777619u;
-    return (hash ^ 0xff) * 16777619u;
-}
-
-static uint32_t hash_of(const struct ipc_tls_outcome *o)
-{
-    uint32_t hash = hash_on(2166136261u + o->policy_type, o->domain);
-    hash = hash_on(hash, o->mx);
-    hash = hash_on(hash, o->result);
-    hash = hash_on(hash, o->receiving_ip);
-    return hash_on(hash, o->sending_ip);
+    const struct str fields[] = {o->domain, o->mx, o->result, o->receiving_ip, o->sending_ip};
+    uint64_t hash = o->policy_type;
+    for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++)
+        hash = hash * 31 + str_hash_nocase(fields[i]);
+    return hash;
 }
 
 static bool is_same(const struct ipc_tls_outcome *a, const struct ipc_tls_outcome *b)
@@ -127,7 +120,7 @@ static void begin_to_wait(struct courier *c)
 static void count(struct courier *c, const struct ipc_tls_outcome *o)
 {
     struct courier_tls_report *r = c->tls_report;
-    uint32_t hash = hash_of(o);
+    uint64_t hash = hash_of(o);
     struct tls_row **slot = &r->slots[hash % SLOTS], *row = *slot;
     while (row && (row->hash != hash || !is_same(&row->said, o)))
         row = row->next;

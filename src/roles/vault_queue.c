@@ -289,10 +289,7 @@ bool vault_is_destination(struct str name)
 
 static size_t slot_of(struct str name)
 {
-    uint32_t hash = 2166136261u;
-    for (size_t i = 0; i < name.len; i++)
-        hash = (hash ^ (unsigned char)name.ptr[i]) * 16777619u;
-    return hash % KNOWN_SLOTS;
+    return str_hash_nocase(name) % KNOWN_SLOTS;
 }
 
 enum status_code vault_destination(struct vault_batch *b, struct str name,
@@ -382,9 +379,7 @@ static bool same_address(struct str a, struct str b)
 static const struct ipc_relay **relay_slot(struct relay_set *set, const struct ipc_relay *relay)
 {
     struct str address = text_peek(relay->address);
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (size_t i = 0; i < address.len; i++)
-        hash = (hash ^ (unsigned char)ascii_lower(address.ptr[i])) * 0x100000001b3u;
+    uint64_t hash = str_hash_nocase(address);
     size_t slot = (size_t)(hash ^ hash >> 32) & set->mask;
     while (set->slots[slot] && !same_address(text_peek(set->slots[slot]->address), address))
         slot = (slot + 1) & set->mask;
