@@ -232,6 +232,8 @@ def test_search_knows_the_lines_of_delivery(demo, box):
     box.select("INBOX")
     assert box.search(None, "HEADER", "Delivered-To", "alice+detail@demo.test")[1] != [b""]
     assert box.search(None, "HEADER", "Return-Path", "sender@elsewhere.test")[1] != [b""]
+    assert box.search(None, "TEXT", '"delivered-to: alice+DETAIL"')[1] != [b""]
+    assert box.search(None, "BODY", '"delivered-to: alice+detail"')[1] == [b""]
 
 
 def test_recent_is_told_to_one_session(demo, box):

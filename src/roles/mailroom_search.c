@@ -66,14 +66,27 @@ const uint32_t *mailroom_search_found(const struct mailroom_search *search, size
 /* ---- Candidates
  * ---------------------------------------------------------------------------------------- */
 
-/* Delivery's own lines are not in the signature: for a field of that name every message may do. */
-static bool may_match(const struct mailroom_search *search, struct str signature)
+static bool prefix_matches(const struct mailroom_search *search, struct str prefix)
+{
+    struct search_matcher matcher;
+    matcher_init(&matcher, &search->needle);
+    bool found = matcher_add(&matcher, prefix) || matcher_gap(&matcher);
+    matcher_release(&matcher);
+    return found;
+}
+
+/*
+ * Delivery's own lines are not in the signature: they are looked at for TEXT, and for a field of
+ * such a name every message may do.
+ */
+static bool may_match(const struct mailroom_search *search, const struct signature_row *row)
 {
     const struct imap_text_key *key = search->key;
     if (key->kind == IMAP_TEXT_HEADER && (str_eq_nocase(key->header, STR("Return-Path")) ||
                                           str_eq_nocase(key->header, STR("Delivered-To"))))
         return true;
-    return signature_may_contain(signature, &search->needle);
+    return signature_may_contain(row->signature, &search->needle) ||
+           (key->kind == IMAP_TEXT_ALL && prefix_matches(search, row->prefix));
 }
 
 /* Moves to the range that uid may lie in; false: it lies in none. */
@@ -98,7 +111,7 @@ static enum status_code scan(struct mailroom_search *search)
         if (!more)
             break;
         search->after = row.uid;
-        if (in_set(search, row.uid) && may_match(search, row.signature))
+        if (in_set(search, row.uid) && may_match(search, &row))
             search->candidates[search->candidate_count++] = row.uid;
         if (search->at == search->set.count)
             break;
@@ -161,6 +174,9 @@ static enum status_code verify_body(struct mailroom_search *search,
 {
     struct mailroom *room = search->room;
     struct buf piece;
+    *ret_found = search->key->kind == IMAP_TEXT_ALL && prefix_matches(search, message->prefix);
+    if (*ret_found)
+        return STATUS_OK;
     if (!search->verifier) {
         search->verifier = message_search_new(
             &search->needle, search->key->kind == IMAP_TEXT_ALL ? SEARCH_TEXT : SEARCH_BODY);

@@ -197,7 +197,8 @@ struct signature_row {
     uint32_t uid;
     uint32_t parser_version;
     uint64_t email;
-    struct str signature; /* borrowed until the next call */
+    struct str signature; /* of the body; this and the next are borrowed until the next call */
+    struct str prefix;
 };
 
 void signatures_begin(struct signature_scan *scan, struct db *db, uint64_t mailbox, uint32_t after);

@@ -118,7 +118,7 @@ enum status_code read_structure(struct db *db, uint64_t email, struct buf *out)
 
 void signatures_begin(struct signature_scan *scan, struct db *db, uint64_t mailbox, uint32_t after)
 {
-    scan->query = db_query(db, "SELECT n.uid, e.parser_version, e.id, e.signature "
+    scan->query = db_query(db, "SELECT n.uid, e.parser_version, e.id, e.signature, n.prefix "
                                "FROM entry n CROSS JOIN email e ON e.id = n.email "
                                "WHERE n.mailbox = $mailbox AND n.uid > $after "
                                "AND n.expunged_ms IS NULL ORDER BY n.uid");
@@ -135,6 +135,7 @@ bool signatures_next(struct signature_scan *scan, struct signature_row *ret_row)
         .parser_version = (uint32_t)query_int(scan->query, 1),
         .email = (uint64_t)query_int(scan->query, 2),
         .signature = query_bytes(scan->query, 3),
+        .prefix = query_bytes(scan->query, 4),
     };
     return true;
 }
