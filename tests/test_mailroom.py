@@ -256,6 +256,9 @@ def test_names_that_cannot_be(box):
     assert box.delete("no-such-mailbox")[0] == "NO"
     assert box.rename("no-such-mailbox", "other")[0] == "NO"
     assert box.create("a//b")[0] in ("NO", "BAD")
+    for name in (".", "..", f"{box.name}/../x", f"{box.name}/."):
+        assert box.create(name)[0] == "NO"
+        assert box.rename(box.name, name)[0] == "NO"
     append(box, mailbox=box.name)
     box.noop()
     status, data = box.copy("1", "no-such-mailbox")

@@ -6,9 +6,15 @@
 /* ---- Names --------------------------------------------------------------------------------------
  */
 
-/* UTF-8 without control characters, and not one that a list of mailboxes would take for more. */
+/*
+ * UTF-8 without control characters, and not one that a list of mailboxes would take for more, or a
+ * client that keeps its mail in folders for a way out of them: mbsync goes on with none where it
+ * sees "..".
+ */
 static bool is_name(struct str name)
 {
+    if (str_eq(name, STR(".")) || str_eq(name, STR("..")))
+        return false;
     if (str_empty(name) || name.len > LIMIT_MAILBOX_NAME_SIZE || !utf8_valid(name))
         return false;
     for (size_t i = 0; i < name.len; i++)
