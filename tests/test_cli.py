@@ -192,6 +192,23 @@ def test_an_alias_that_leads_to_nobody_is_told_of(cli):
         cli("alias", "remove", f"{name}@demo.test")
 
 
+def test_an_alias_that_is_left_behind_is_told_of(cli):
+    cli("account", "add", "gone@demo.test", "--address", "gone@demo.test", "--address",
+        '"two words"@demo.test', "--no-password")
+    cli("address", "add", "also@demo.test", "gone@demo.test")
+    cli("alias", "add", "left@demo.test", "gone@demo.test", '"two words"@demo.test',
+        "also@demo.test", "alice@demo.test")
+    begin = "warning: the alias left@demo.test still leads to "
+    for words, gone in ((["address", "remove", "also@demo.test"], ["also@demo.test"]),
+                        (["account", "remove", "gone@demo.test"],
+                         ["gone@demo.test", '"two words"@demo.test']),
+                        (["alias", "remove", "left@demo.test"], [])):
+        done = cli.run(*words)
+        assert done.returncode == OK
+        assert done.stderr.splitlines() == [f"postern: {words[0]} {words[1]}: {begin}{address}"
+                                            for address in gone]
+
+
 def test_aliases(cli):
     cli("alias", "add", "team@demo.test", "alice@demo.test", "bob@demo.test")
     cli("alias", "add", "team@demo.test", "bob@demo.test", status=EXISTS)

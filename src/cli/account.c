@@ -1,10 +1,12 @@
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "cli/commands.h"
 #include "cli/directory.h"
 #include "cli/listing.h"
 #include "cli/names.h"
 #include "cli/password_input.h"
+#include "cli/reach.h"
 
 const struct cli_option account_add_options[] = {
     {"--address", "ADDRESS", "an address of it (may be repeated); default: the name itself"},
@@ -207,20 +209,49 @@ static enum cli_exit set_disabled(struct cli_server *server, const struct accoun
     return code;
 }
 
+/* As stored, for the time when they are gone. */
+static enum cli_exit addresses_of(struct cli *cli, struct db *db, uint64_t account,
+                                  struct str **ret_addresses, size_t *ret_count)
+{
+    struct address_record *records;
+    enum status_code status =
+        directory_addresses(db, account, false, &cli->arena, &records, ret_count);
+    if (status == STATUS_OK) {
+        *ret_addresses = arena_alloc_array(&cli->arena, *ret_count + 1, sizeof **ret_addresses);
+        status = *ret_addresses ? STATUS_OK : STATUS_NO_MEMORY;
+    }
+    for (size_t i = 0; status == STATUS_OK && i < *ret_count; i++) {
+        struct buf whole;
+        buf_init(&whole, 2 * LIMIT_PATH_SIZE);
+        buf_printf(&whole, "%.*s@%.*s", STR_ARG(records[i].local), STR_ARG(records[i].domain_name));
+        if (!arena_dup(&cli->arena, buf_str(&whole), &(*ret_addresses)[i]))
+            status = STATUS_NO_MEMORY;
+        buf_release(&whole);
+    }
+    return status == STATUS_OK ? CLI_OK : cli_fail_status(cli, status, NULL);
+}
+
 enum cli_exit run_account_remove(struct cli *cli)
 {
     struct config config;
     struct db *db = NULL;
     struct account_record account;
     struct cli_server *server = NULL;
+    struct str *addresses = NULL;
+    size_t count = 0;
     enum cli_exit code = begin(cli, &config, &db, &account);
+    if (code == CLI_OK)
+        code = addresses_of(cli, db, account.id, &addresses, &count);
     db_close(db);
     if (code == CLI_OK)
         code = cli_server_open(cli, &config, &server);
     if (code == CLI_OK)
         code = remove_both(server, account.id);
     cli_server_close(server);
-    return code == CLI_OK ? cli_done(cli, "account %.*s removed", STR_ARG(account.name)) : code;
+    if (code != CLI_OK)
+        return code;
+    cli_warn_of_aliases(cli, &config, addresses, count);
+    return cli_done(cli, "account %.*s removed", STR_ARG(account.name));
 }
 
 static enum cli_exit change_disabled(struct cli *cli, bool disabled)

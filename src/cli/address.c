@@ -162,6 +162,7 @@ static enum cli_exit remove_one(struct cli *cli, bool alias)
     cli_server_close(server);
     if (code != CLI_OK)
         return code;
+    cli_warn_of_aliases(cli, &config, &name.whole, 1);
     return cli_done(cli, "%s %s removed", alias ? "alias" : "address", cli->args[0]);
 }
 

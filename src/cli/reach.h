@@ -12,4 +12,8 @@
 struct str cli_refusal(struct cli *cli, const struct config *config, struct db *db,
                        struct str stored);
 
+/* Warns of each alias that still leads to an address ("local@domain") that was removed. */
+void cli_warn_of_aliases(struct cli *cli, const struct config *config, const struct str *gone,
+                         size_t count);
+
 #endif
