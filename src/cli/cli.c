@@ -9,18 +9,35 @@
 
 enum { COMPLAINT_SIZE_MAX = 1 << 17 };
 
-/* Every command takes these. */
-static const struct cli_option common_options[] = {
+/* What commands have besides their own options, but for what struct cli_command says. */
+static const struct cli_option config_option[] = {
     {"--config", "FILE", "the configuration (default " CLI_CONFIG_FILE ")"},
-    {"--help", NULL, "show this help"},
     {NULL, NULL, NULL},
 };
-
-/* And those this, that have an answer. */
 static const struct cli_option json_option[] = {
     {"--json", NULL, "answer as JSON"},
     {NULL, NULL, NULL},
 };
+static const struct cli_option help_option[] = {
+    {"--help", NULL, "show this help"},
+    {NULL, NULL, NULL},
+};
+
+/* The lists of options of a command, in the order of the help. */
+enum { OPTION_LISTS = 4 };
+static const struct cli_option *option_list(const struct cli_command *command, size_t number)
+{
+    switch (number) {
+    case 0:
+        return command->options;
+    case 1:
+        return command->no_config ? NULL : config_option;
+    case 2:
+        return command->no_json ? NULL : json_option;
+    default:
+        return help_option;
+    }
+}
 
 static const struct {
     const char *alias;
@@ -75,12 +92,8 @@ static void show_command(FILE *out, const struct cli_command *command)
     if (command->details)
         fprintf(out, "\n%s\n", command->details);
     fputs("\n", out);
-    show_options(out, command->options);
-    if (command->run_alone) /* which has said them all */
-        return;
-    if (!command->no_json)
-        show_options(out, json_option);
-    show_options(out, common_options);
+    for (size_t i = 0; i < OPTION_LISTS && !command->run_alone; i++) /* that has said them all */
+        show_options(out, option_list(command, i));
 }
 
 /* All commands, or those whose first word is `group`. */
@@ -121,10 +134,10 @@ static const struct cli_option *find_option(const struct cli *cli, struct str na
     for (size_t i = 0; i < sizeof(short_options) / sizeof(short_options[0]); i++)
         if (str_eq(name, str_from_c(short_options[i].alias)))
             name = str_from_c(short_options[i].name);
-    const struct cli_option *option = find_in(cli->command->options, name);
-    if (!option)
-        option = find_in(common_options, name);
-    return option || cli->command->no_json ? option : find_in(json_option, name);
+    const struct cli_option *option = NULL;
+    for (size_t i = 0; i < OPTION_LISTS && !option; i++)
+        option = find_in(option_list(cli->command, i), name);
+    return option;
 }
 
 /* Takes "--name value", "--name=value" or "--name" at argv[*i]. */

@@ -42,7 +42,8 @@ struct cli_command {
     enum cli_exit (*run)(struct cli *cli);
     /* Instead of run: reads its own options, and has its own exit status; argv[0] is its name. */
     int (*run_alone)(int argc, char **argv, FILE *in, FILE *out, FILE *err);
-    bool no_json; /* it goes on and on, or tells while it does: there is no answer */
+    bool no_json;   /* it goes on and on, or tells while it does: there is no answer */
+    bool no_config; /* it makes its own */
 };
 
 enum { CLI_ARGS_MAX = 64, CLI_OPTIONS_MAX = 64 };

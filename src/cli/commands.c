@@ -6,14 +6,14 @@ const struct cli_command cli_commands[] = {
     {"demo", "DIR", 1, 1, "run a whole server on loopback, to try or to test against",
      "Data and a self-made certificate are in DIR, and stay there between runs. It prints a line\n"
      "that begins with \"ready\" when every port answers, and serves until Ctrl-C.",
-     demo_options, run_demo, .no_json = true},
+     demo_options, run_demo, .no_json = true, .no_config = true},
     {"setup", "ADDRESS", 1, 1, "make this machine the mail server of ADDRESS's domain",
      "Writes a commented configuration, makes the users, the data directory, a first certificate\n"
      "and the systemd unit, adds the domain and the account, and tells which DNS records are\n"
      "needed. What is there already stays, but for a systemd unit of an earlier version that "
      "nobody\n"
      "edited. It can be run again.",
-     setup_options, run_setup, .no_json = true},
+     setup_options, run_setup, .no_json = true, .no_config = true},
 
     {"serve", "", 0, 0, "run the server", NULL, NULL, run_control_serve, .no_json = true},
     {"reload", "", 0, 0, "have the running server read its configuration again",
