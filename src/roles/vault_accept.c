@@ -555,7 +555,7 @@ enum status_code vault_accept_message(struct vault_batch *b, void *owner,
     struct acceptance a = {.b = b, .in = in, .prefix = prefix, .owner = owner};
     a.email = vault_email(&in->email, in->trace_id, in->received_at_ms);
     enum status_code status = is_too_wide(in) ? STATUS_INVALID : accept_sized(&a);
-    if (b->careful == 0)
+    if (b->careful == 0 || status == STATUS_CORRUPT)
         vault_note(b, status);
     if (status == STATUS_OK)
         count_accepted(&a);

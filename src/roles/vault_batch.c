@@ -174,6 +174,9 @@ enum status_code vault_unguard(struct vault_batch *b, enum status_code status)
     unlearn(b);
     /* A full disk may have undone the whole transaction already. */
     enum status_code undone = status == STATUS_DISK_FULL ? status : db_savepoint_undo(b->writer.db);
+    /* Having met damage, SQLite writes nothing more before the whole transaction is undone. */
+    if (undone == STATUS_OK && status == STATUS_CORRUPT)
+        undone = status;
     if (undone != STATUS_OK && b->failure == STATUS_OK)
         b->failure = undone;
     return status;
@@ -226,7 +229,8 @@ bool vault_batch_pending(const struct vault_batch *b)
 
 bool vault_batch_full(const struct vault_batch *b)
 {
-    return b->replies.len >= REPLIES_FULL * sizeof(struct vault_reply) ||
+    return (b->careful > 0 && b->replies.len > 0) ||
+           b->replies.len >= REPLIES_FULL * sizeof(struct vault_reply) ||
            b->changes.len >= CHANGES_FULL * sizeof(struct ipc_change) ||
            (b->open && b->replies.len > 0 && vault_budget_is_full(&b->budget));
 }

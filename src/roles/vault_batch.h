@@ -148,7 +148,10 @@ bool vault_batch_overflows(const struct vault_batch *b);
 /* True: there is something to commit, or work put off from an earlier batch. */
 bool vault_batch_pending(const struct vault_batch *b);
 
-/* True: the transaction has had enough for its time; commit before the next request. */
+/*
+ * True: the transaction has had enough for its time, or one failed lately for what may be a single
+ * request's fault, so that each has one for itself; commit before the next request.
+ */
 bool vault_batch_full(const struct vault_batch *b);
 
 /* True: nothing is waiting but confirmations, which may as well go with the next batch. */

@@ -860,6 +860,8 @@ static void resume_some(struct vault_batch *b, struct vault_courier *c)
     if (status == STATUS_OK && c->held_at < c->held_count)
         return;
     end_resume(b, c, status);
+    if (b->open)
+        vault_note(b, status);
     if (status != STATUS_OK)
         vault_courier_gone(&b->queue, c->owner);
 }
