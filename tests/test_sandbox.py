@@ -90,6 +90,11 @@ def test_the_kernel_says_it_is_shut_in(server, role, index):
     assert status["Uid"].split() == [str(ROLES[role])] * 4
     assert status["Groups"].split() == []
     assert status["Name"] == f"postern-{role}"[:15]
+    limits = Path(f"/proc/{server.pid_of(role, index)}/limits").read_text()
+    for limit in ("Max core file size", "Max processes"):
+        assert re.search(rf"^{limit} +0 +0 ", limits, re.M), limits
+    # Root's, whoever it is: nobody of its uid may look into it.
+    assert os.stat(f"/proc/{server.pid_of(role, index)}/environ").st_uid == 0
 
 
 def forbidden_acts(server, role):

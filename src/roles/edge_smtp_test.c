@@ -49,6 +49,49 @@ static void what_names_itself_not_has_no_key(void **state)
     world_close(&w);
 }
 
+/* Its key, for that envelope. */
+static void take_key(struct world *w, const char *sender, const char *recipient, uint8_t key[32])
+{
+    char words[200];
+    world_open(w);
+    world_greet(w, MX);
+    snprintf(words, sizeof words, "MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n", sender, recipient);
+    world_say(w, words);
+    world_hear(w, "354 ");
+    world_say(w, HEADER "x\r\n.\r\n");
+    world_hear(w, "250 2.0.0");
+    assert_int_equal(w->keys.len, 32);
+    memcpy(key, w->keys.ptr, 32);
+    world_close(w);
+}
+
+/* Where the one ends and the next begins is part of what is told apart. */
+static void what_is_sent_again_has_the_same_envelope(void **state)
+{
+    (void)state;
+    struct world w;
+    uint8_t key[3][32];
+    take_key(&w, "bob@example.net", "a@example.org", key[0]);
+    take_key(&w, "bob@example.net", "a@example.org", key[1]);
+    take_key(&w, "bob@example.n", "eta@example.org", key[2]);
+    assert_memory_equal(key[0], key[1], 32);
+    assert_memory_not_equal(key[0], key[2], 32);
+}
+
+static void smtp_says_that_it_is_kept_only_where_all_have_it(void **state)
+{
+    (void)state;
+    struct world w;
+    world_open(&w);
+    w.second_status = STATUS_OVER_QUOTA;
+    world_begin_mail(&w, MX);
+    world_say(&w, "RCPT TO:<carol@example.org>\r\nDATA\r\n");
+    world_hear(&w, "354 ");
+    world_say(&w, HEADER "x\r\n.\r\n");
+    world_hear(&w, "452 4.2.2");
+    world_close(&w);
+}
+
 static void lmtp_tells_each_recipient_his_own(void **state)
 {
     (void)state;
@@ -319,6 +362,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_message_is_kept_with_its_trace_on_top_and_its_prefix_beside),
         cmocka_unit_test(what_names_itself_not_has_no_key),
+        cmocka_unit_test(what_is_sent_again_has_the_same_envelope),
+        cmocka_unit_test(smtp_says_that_it_is_kept_only_where_all_have_it),
         cmocka_unit_test(lmtp_tells_each_recipient_his_own),
         cmocka_unit_test(what_was_pipelined_behind_the_dot_confirms_nothing),
         cmocka_unit_test(mail_for_elsewhere_goes_out_for_trusted_peers_alone),

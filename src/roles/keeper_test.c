@@ -95,6 +95,21 @@ static void passwords_come_and_go(void **state)
     close_world(&w);
 }
 
+/* What was right a moment ago is remembered, but not beyond a change. */
+static void a_changed_password_lets_nobody_in_from_the_cache(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pencil"), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    assert_int_equal(plain(&w, "alice", "pencil"), SUCCESS);
+    assert_int_equal(set(&w, 7, "alice@a.test", NULL, "pen"), STATUS_OK);
+    assert_int_equal(plain(&w, "alice", "pencil"), WRONG);
+    assert_int_equal(plain(&w, "alice", "pen"), SUCCESS);
+    close_world(&w);
+}
+
 static uint8_t scram(struct world *w, const char *user, const char *password)
 {
     if (scram_proof(w, user, password) == CHALLENGE)
@@ -606,6 +621,7 @@ int main(void)
         cmocka_unit_test(a_right_password_brings_a_capability),
         cmocka_unit_test(wrong_names_and_passwords_are_alike),
         cmocka_unit_test(passwords_come_and_go),
+        cmocka_unit_test(a_changed_password_lets_nobody_in_from_the_cache),
         cmocka_unit_test(scram_takes_any_password_of_the_account),
         cmocka_unit_test(what_changes_during_a_login_counts),
         cmocka_unit_test(nobody_has_one_salt_by_all_his_names),

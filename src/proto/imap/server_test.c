@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/testing.h"
+#include "base/testing_secret.h"
 #include "proto/imap/engine.h"
 #include "proto/imap/reply.h"
 #include "proto/imap/testing_owner.h"
@@ -579,6 +580,35 @@ static void large_envelopes_hide_no_other_message(void **state)
 }
 
 /* An owner that is slow, and answers to what is no longer asked. */
+/* Of LOGIN, in one piece, in two, or as a literal; and of AUTHENTICATE. */
+static void a_password_leaves_nothing_behind(void **state)
+{
+    static const char *const before[] = {"1 LOGIN alice ", "1 LOGIN alice \"\\\\",
+                                         "1 LOGIN alice {25+}\r\n", "1 AUTHENTICATE PLAIN "};
+    static const char *const behind[] = {"\r\n", "\"\r\n", "\r\n", "ABC\r\n"};
+    struct imap_config config = {
+        .host_name = "host", .tls_active = true, .mechanisms = STR("PLAIN")};
+    struct now now = {0, 0};
+    struct imap_event q;
+    (void)state;
+    for (unsigned number = 0; number < 8; number++) {
+        struct imap_server *e = imap_server_create(&config, now);
+        imap_server_output_done(e, imap_server_output(e).len);
+        struct testing_page page = testing_page_new(before[number % 4], number, behind[number % 4]);
+        struct str all = {page.ptr, page.len};
+        if (number >= 4)
+            all = str_skip(all, imap_server_input(e, str_sub(all, 0, 20), now));
+        while (all.len > 0)
+            all = str_skip(all, imap_server_input(e, all, now));
+        testing_page_free(&page);
+        assert_true(imap_server_next(e, &q));
+        imap_answer_auth(e, q.token, IMAP_AUTHENTICATIONFAILED, STR(""));
+        imap_server_output_done(e, imap_server_output(e).len);
+        assert_false(testing_memory_holds(number));
+        imap_server_free(e);
+    }
+}
+
 static void late_and_wrong_answers_do_no_harm(void **state)
 {
     struct imap_config config = {.host_name = "host", .authenticated = true};
@@ -611,6 +641,7 @@ int main(void)
         cmocka_unit_test(no_command_takes_long_between_two_questions),
         cmocka_unit_test(large_envelopes_hide_no_other_message),
         cmocka_unit_test(late_and_wrong_answers_do_no_harm),
+        cmocka_unit_test(a_password_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);
 }

@@ -5,6 +5,7 @@
 #include <openssl/sha.h>
 
 #include "base/testing.h"
+#include "base/testing_secret.h"
 #include "codec/base64.h"
 
 enum { ITERATIONS = 16 };
@@ -61,6 +62,34 @@ static void plain_asks_for_the_password_and_ends(void **state)
         assert_true(str_eq(event.name, STR("alice@a.test")));
         if (i > 0)
             assert_int_equal(event.failure, i == 1 ? SASL_FAILURE_WRONG : SASL_FAILURE_TEMPORARY);
+        sasl_server_free(e);
+    }
+}
+
+/* In PLAIN and in LOGIN, whatever the answer. */
+static void a_password_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    struct sasl_event event;
+    for (unsigned number = 0; number < 4; number++) {
+        bool is_plain = number % 2 == 0;
+        struct sasl_server *e =
+            is_plain ? sasl_server_new(SASL_PLAIN, &facts) : sasl_server_new(SASL_LOGIN, &facts);
+        if (!is_plain) {
+            sasl_input(e, STR("alice"));
+            next(e);
+        }
+        struct testing_page page = testing_page_new(is_plain ? "+alice+" : "", number, "");
+        if (is_plain)
+            page.ptr[0] = page.ptr[6] = '\0';
+        sasl_input(e, str_make(page.ptr, page.len));
+        testing_page_free(&page);
+        event = next(e);
+        assert_int_equal(event.type, SASL_PASSWORD);
+        assert_true(testing_memory_holds(number));
+        sasl_answer_password(e, event.token, number < 2 ? SASL_ANSWER_YES : SASL_ANSWER_NO);
+        next(e);
+        assert_false(testing_memory_holds(number));
         sasl_server_free(e);
     }
 }
@@ -415,6 +444,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(plain_asks_for_the_password_and_ends),
+        cmocka_unit_test(a_password_leaves_nothing_behind),
         cmocka_unit_test(plain_without_initial_response_starts_with_an_empty_challenge),
         cmocka_unit_test(plain_messages_out_of_form_are_malformed),
         cmocka_unit_test(nobody_acts_as_another),

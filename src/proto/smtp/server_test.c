@@ -3,6 +3,7 @@
 #include <malloc.h>
 
 #include "base/testing.h"
+#include "base/testing_secret.h"
 #include "proto/smtp/server_state.h"
 
 static const struct now now = {1000, 1000};
@@ -93,6 +94,56 @@ static void what_is_held_back_leaves_with_the_end_of_the_dialogue(void **state)
     assert_int_equal(e.kind, SMTP_EVENT_CLOSE);
     assert_true(str_eq(smtp_server_output(s), STR("421 4.3.2 not now\r\n")));
     smtp_server_free(s);
+}
+
+/* So many may be wrong before the answers come late. */
+static void who_guesses_too_often_waits(void **state)
+{
+    (void)state;
+    struct smtp_listener l = mx();
+    struct smtp_server *s = begin(&l);
+    struct smtp_event e;
+    l.limits.unknown_recipients = 2;
+    l.limits.tarpit_ms = 5000;
+    feed(s, STR("EHLO c\r\nMAIL FROM:<a@b.c>\r\n"));
+    for (int i = 0; i < 3; i++) {
+        smtp_server_input(s, STR("RCPT TO:<bob@demo.test>\r\n"), 0, now);
+        assert_true(smtp_server_next(s, &e));
+        smtp_server_answer(s, e.token, (struct smtp_reply)SMTP_REPLY(550, 5, 1, 1, "who"), now);
+        assert_int_equal(smtp_server_output(s).len > 0, i < 2);
+        write_all(s);
+    }
+    assert_int_equal(smtp_server_deadline(s), now.mono_ms + 5000);
+    smtp_server_tick(s, (struct now){now.mono_ms + 5000, now.wall_ms});
+    assert_true(str_eq(smtp_server_output(s), STR("550 5.1.1 who\r\n")));
+    smtp_server_free(s);
+}
+
+/* Whole or in two pieces, with the command or behind it, right or wrong. */
+static void a_password_leaves_nothing_behind(void **state)
+{
+    (void)state;
+    static const char *const before[] = {"AUTH PLAIN ", "AUTH PLAIN ?", "AUTH NONE "};
+    struct smtp_listener l = mx();
+    l.kind = SMTP_LISTENER_SUBMISSIONS;
+    l.auth_mechanisms = STR("PLAIN");
+    for (unsigned number = 0; number < 6; number++) {
+        struct smtp_server *s = smtp_server_new(&l, true, now);
+        struct smtp_event e;
+        write_all(s);
+        feed(s, STR("EHLO c\r\n"));
+        struct testing_page page = testing_page_new(before[number % 3], number, "QUI\r\n");
+        struct str all = {page.ptr, page.len}, head = str_sub(all, 0, number < 3 ? 20 : all.len);
+        smtp_server_input(s, head, 0, now);
+        smtp_server_input(s, str_skip(all, head.len), 0, now);
+        testing_page_free(&page);
+        assert_true(smtp_server_output(s).len > 0 || s->question_token != 0);
+        if (smtp_server_next(s, &e) && e.token != 0)
+            smtp_server_answer_auth_failure(s, e.token, SMTP_AUTH_BAD_CREDENTIALS, now);
+        write_all(s);
+        assert_false(testing_memory_holds(number));
+        smtp_server_free(s);
+    }
 }
 
 static void a_client_that_does_not_read_is_not_read(void **state)
@@ -208,6 +259,8 @@ int main(void)
         cmocka_unit_test(an_idle_engine_is_small),
         cmocka_unit_test(a_question_holds_the_pipeline),
         cmocka_unit_test(what_is_held_back_leaves_with_the_end_of_the_dialogue),
+        cmocka_unit_test(who_guesses_too_often_waits),
+        cmocka_unit_test(a_password_leaves_nothing_behind),
         cmocka_unit_test(a_client_that_does_not_read_is_not_read),
         cmocka_unit_test(octets_of_a_message_are_not_copied),
         cmocka_unit_test(an_answer_after_the_end_is_ignored),
