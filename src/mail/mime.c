@@ -1,6 +1,9 @@
 #include "mail/mime.h"
 
+#include <stdio.h>
+
 #include "base/bug.h"
+#include "codec/hex.h"
 #include "mail/content.h"
 #include "mail/header.h"
 
@@ -331,10 +334,53 @@ static bool may_nest(const struct mime_parser *p)
     return p->depth < LIMIT_MIME_DEPTH && p->structure.count < LIMIT_MIME_PARTS;
 }
 
+/* RFC 2231 §4: charset "'" language "'" and octets, some as "%" HEXDIG HEXDIG. */
+static void put_extended(struct buf *out, struct str value, bool first)
+{
+    for (int quotes = first ? 2 : 0; quotes > 0; quotes--)
+        value = str_skip(value, (size_t)(str_find_byte(value, '\'') + 1));
+    for (size_t i = 0; i < value.len; i++) {
+        int high = value.ptr[i] == '%' && i + 2 < value.len ? hex_digit(value.ptr[i + 1]) : -1;
+        int low = high >= 0 ? hex_digit(value.ptr[i + 2]) : -1;
+        buf_append_byte(out, low >= 0 ? (char)(high << 4 | low) : value.ptr[i]);
+        i += low >= 0 ? 2 : 0;
+    }
+}
+
+/* The parameter of that name, or the extended one; false where there is neither. */
+static bool put_piece(struct buf *out, const struct structure_part *part, const char *name,
+                      bool first)
+{
+    char extended[40];
+    snprintf(extended, sizeof extended, "%s*", name);
+    struct str plain = structure_param_of(part->params, part->param_count, str_from_c(name));
+    struct str other = structure_param_of(part->params, part->param_count, str_from_c(extended));
+    if (plain.ptr)
+        buf_append_str(out, plain);
+    else
+        put_extended(out, other, first);
+    return plain.ptr || other.ptr;
+}
+
+/* RFC 2231 §3: where it is not given as one, "boundary*0", "boundary*1" and so on make it. */
+static struct str read_boundary(struct mime_parser *p, const struct structure_part *part)
+{
+    char name[32] = "boundary";
+    struct str plain = structure_param_of(part->params, part->param_count, STR("boundary"));
+    if (plain.ptr)
+        return plain;
+    buf_clear(&p->scratch);
+    bool more = !put_piece(&p->scratch, part, name, true);
+    for (unsigned n = 0; more; n++) {
+        snprintf(name, sizeof name, "boundary*%u", n);
+        more = put_piece(&p->scratch, part, name, n == 0);
+    }
+    return keep(p, buf_str(&p->scratch));
+}
+
 static void open_multipart(struct mime_parser *p, struct structure_part *part)
 {
-    struct str boundary =
-        str_trim(structure_param_of(part->params, part->param_count, STR("boundary")));
+    struct str boundary = str_trim(read_boundary(p, part));
     if (boundary.len == 0 || boundary.len > MIME_BOUNDARY_MAX) {
         set_type(part, STR("text"), STR("plain"));
         p->state = MIME_STATE_LEAF;

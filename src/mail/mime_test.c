@@ -293,6 +293,26 @@ static void all_fields_of_recipients_count(void **state)
                      "text/plain 7bit 0+53+0 l0 to=[a@b, g: e@f;, j@k] cc=[c@d, h@i]\n");
 }
 
+/* RFC 2231 §3 and §4. All of these say "a-%41". */
+static void boundaries_may_come_in_pieces(void **state)
+{
+    (void)state;
+    static const char *const given[] = {
+        "boundary*0=a-; boundary*1=%41", "boundary*=us-ascii'en'a-%2541",
+        "boundary*1=%41; boundary*0*=''a%2d; boundary*3=x", "boundary*=a-x; boundary=a-%41"};
+    for (size_t i = 0; i < sizeof given / sizeof given[0]; i++) {
+        char message[200];
+        struct buf out;
+        buf_init(&out, 4096);
+        snprintf(message, sizeof message,
+                 "Content-Type: multipart/mixed; %s\r\n\r\n--a-%%41\r\n\r\nx\r\n--a-%%41--\r\n",
+                 given[i]);
+        parse(str_from_c(message), 10, &out, NULL);
+        assert_true(str_find(buf_str(&out), STR("+2+1 l0\n")) > 0);
+        buf_release(&out);
+    }
+}
+
 static void broken_content_types_are_text(void **state)
 {
     (void)state;
@@ -409,6 +429,7 @@ int main(void)
         cmocka_unit_test(encoded_messages_stay_shut),
         cmocka_unit_test(the_first_of_two_fields_counts),
         cmocka_unit_test(all_fields_of_recipients_count),
+        cmocka_unit_test(boundaries_may_come_in_pieces),
         cmocka_unit_test(broken_content_types_are_text),
         cmocka_unit_test(endless_nesting_and_parts_are_cut),
         cmocka_unit_test(a_huge_header_is_cut),
