@@ -214,6 +214,9 @@ static void start(struct world *w, enum world_role which)
     c->role = role_new(cast[which].plan, cast[which].index, w->loop, fds[0], &c->log);
     invariant(c->role);
     c->link = link_to(w, role_of(which), ROLE_WARDEN, fds[1], c);
+    if (role_of(which) == ROLE_EDGE)
+        invariant(warden_counts_send(w->counts, link_channel(c->link), cast[which].index) ==
+                  STATUS_OK);
     configure(w, c);
     for (int i = 0; i < TURNS_MAX && !c->ready && !role_has_ended(c->role); i++)
         loop_turn(w->loop, false);
@@ -252,6 +255,8 @@ void world_kill(struct world *w, enum world_role which)
     role_free(c->role);
     link_close(c->link);
     *c = (struct world_child){0};
+    if (role_of(which) == ROLE_EDGE)
+        invariant(warden_counts_clear(w->counts, cast[which].index) == STATUS_OK);
 }
 
 /* ---- Turns ----------------------------------------------------------------------------------
@@ -410,6 +415,7 @@ void world_open(struct world *w, uint64_t seed, bool chatty)
     write_config(w, 0);
     make_secrets(w);
     world_tls_open(w);
+    invariant(warden_counts_new(WORLD_EDGES, &w->counts) == STATUS_OK);
     for (int i = 0; i < WORLD_ROLES; i++)
         start(w, (enum world_role)i);
     world_settle(w);
@@ -422,6 +428,7 @@ void world_close(struct world *w)
     for (int i = WORLD_ROLES - 1; i >= 0; i--)
         world_kill(w, (enum world_role)i);
     db_close(w->reader);
+    warden_counts_free(w->counts);
     world_tls_close();
     loop_free(w->loop);
     disk_clear();

@@ -8,6 +8,7 @@
 #include "io/loop.h"
 #include "roles/link.h"
 #include "roles/role.h"
+#include "roles/warden_counts.h"
 #include "store/db.h"
 
 /*
@@ -63,6 +64,7 @@ struct world {
     struct loop *loop;
     int log_fd;
     struct world_child children[WORLD_ROLES];
+    struct warden_counts *counts; /* what the edges count in */
     char folder[64], made_folder[64];
     char config[2048];
     struct db *reader; /* NULL while the power is off */

@@ -171,6 +171,18 @@ static void raise_descriptor_limit(void)
     (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+static enum status_code prepare_counts(struct warden *w, struct diag *diag)
+{
+    unsigned edges = w->settings->config.processes[ROLE_EDGE];
+    if (edges < 2) /* it counts for itself */
+        return STATUS_OK;
+    enum status_code status = warden_counts_new(edges, &w->counts);
+    if (status != STATUS_OK)
+        diag_set(diag, "processes: the memory that %u edges count in: %s", edges,
+                 status_name(status));
+    return status;
+}
+
 /* What can fail before there is anybody to serve; words say why. */
 static enum status_code prepare(struct warden *w, struct buf *words)
 {
@@ -183,7 +195,7 @@ static enum status_code prepare(struct warden *w, struct buf *words)
     if (status == STATUS_OK)
         status = warden_sockets_open(&w->settings->config, &w->sockets, &w->sockets, &diag);
     if (status == STATUS_OK)
-        status = warden_counts_open(w, &diag);
+        status = prepare_counts(w, &diag);
     if (status == STATUS_OK)
         status = control_open(w, &diag);
     if (status != STATUS_OK)
@@ -211,7 +223,7 @@ static void release(struct warden *w)
     if (w->settings)
         control_close(w);
     warden_sockets_close(&w->sockets);
-    warden_counts_close(w);
+    warden_counts_free(w->counts);
     warden_settings_free(w->settings);
     loop_free(w->loop);
     free(w);

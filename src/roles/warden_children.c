@@ -180,7 +180,8 @@ static void send_listeners(struct child *c)
 /* An edge that did not know of the others would let everybody in twice. */
 static void send_count_sections(struct child *c)
 {
-    enum status_code status = warden_counts_send(c);
+    enum status_code status =
+        warden_counts_send(c->warden->counts, link_channel(c->link), c->index);
     if (status == STATUS_OK)
         return;
     log_child(c, LOG_ERROR, "child-killed", status_name(status));
@@ -190,7 +191,7 @@ static void send_count_sections(struct child *c)
 /* Should that fail they are refused who are over a limit with the dead; and it is told. */
 static void clear_count_section(struct child *c)
 {
-    enum status_code status = warden_counts_clear(c->warden, c->index);
+    enum status_code status = warden_counts_clear(c->warden->counts, c->index);
     if (status != STATUS_OK)
         log_child(c, LOG_ERROR, "counts-not-cleared", status_name(status));
 }

@@ -10,6 +10,7 @@
 #include "roles/link.h"
 #include "roles/log.h"
 #include "roles/warden.h"
+#include "roles/warden_counts.h"
 #include "roles/warden_settings.h"
 #include "roles/warden_sockets.h"
 
@@ -18,7 +19,6 @@
 enum { CHILDREN_MAX = 5 * 64, OPERATORS_MAX = 32 };
 
 struct warden;
-struct warden_counts;
 
 /* A role's process, or the wait for the next one. */
 struct child {
@@ -97,18 +97,6 @@ void children_reap(struct warden *w);
 
 /* The one of that role and index that serves; NULL where none does. */
 struct child *children_find(struct warden *w, enum ipc_role role, uint8_t index);
-
-/* ---- warden_counts.c ---- */
-
-/* Makes what the configuration's edges count in. */
-enum status_code warden_counts_open(struct warden *w, struct diag *diag) MUST_USE;
-void warden_counts_close(struct warden *w);
-
-/* Before the edge's configuration. */
-enum status_code warden_counts_send(struct child *edge) MUST_USE;
-
-/* That edge has ended: what it had open is not open any more. */
-enum status_code warden_counts_clear(struct warden *w, unsigned index) MUST_USE;
 
 /* ---- warden_metrics.c ---- */
 
