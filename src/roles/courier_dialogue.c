@@ -418,10 +418,13 @@ void courier_connection_run(struct courier_connection *conn)
         pass(conn);
     } while (conn->run_again && (conn->state == CONN_TALKING || conn->state == CONN_HANDSHAKE));
     conn->running = false;
-    if (conn->state == CONN_TALKING)
+    if (conn->state == CONN_TALKING) {
+        /* While the keeper is asked nobody reads what the server says. */
+        stream_set_reading(&conn->stream, conn->token == 0);
         timer_set(&conn->timer, next_look(conn));
-    else if (conn->state == CONN_HANDSHAKE)
+    } else if (conn->state == CONN_HANDSHAKE) {
         timer_set(&conn->timer, courier_connection_deadline(conn, LIMIT_HANDSHAKE_MS));
+    }
 }
 
 static void on_stream(void *context)

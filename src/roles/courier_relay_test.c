@@ -30,7 +30,7 @@ struct world {
     struct loop *loop;
     struct log log;
     struct role *courier;
-    struct link *warden, *vault, *mailroom;
+    struct link *warden, *vault, *mailroom, *keeper;
     int ready;
 
     /* The next server. */
@@ -65,6 +65,10 @@ struct world {
     uint64_t shipped;    /* the number of the body that goes ahead of it, and its octets */
     size_t shipped_plain;
     bool went_ahead;
+
+    /* The keeper, which is asked and takes its time. */
+    struct channel *login;
+    uint32_t login_id;
 };
 
 /* ---- The next server ------------------------------------------------------------------------- */
@@ -87,7 +91,7 @@ static void on_line(struct session *s, struct str line)
         s->world->messages++;
         say(s, "250 2.0.0 Taken\r\n");
     } else if (str_starts(line, STR("EHLO"))) {
-        say(s, "250-next.test\r\n250-PIPELINING\r\n250 ENHANCEDSTATUSCODES\r\n");
+        say(s, "250-next.test\r\n250-PIPELINING\r\n250-AUTH PLAIN\r\n250 ENHANCEDSTATUSCODES\r\n");
     } else if (s->world->takes_nothing && str_starts(line, STR("MAIL"))) {
         say(s, "421 4.3.2 Not now\r\n");
     } else if (str_find(line, STR("later@")) >= 0) {
@@ -308,6 +312,20 @@ static void on_recipient(void *context, struct channel *from, uint32_t id,
 
 static const struct ipc_handlers mailroom_handlers = {.recipient = on_recipient};
 
+/* ---- The keeper ------------------------------------------------------------------------------
+ */
+
+static void on_login(void *context, struct channel *from, uint32_t id,
+                     const struct ipc_sasl_client_start_in *in)
+{
+    struct world *w = context;
+    assert_true(str_eq(in->mechanisms, STR("PLAIN")));
+    w->login = from;
+    w->login_id = id;
+}
+
+static const struct ipc_handlers keeper_handlers = {.sasl_client_start = on_login};
+
 /* ---- The world
  * ----------------------------------------------------------------------------------- */
 
@@ -354,9 +372,18 @@ static void open_mailroom(struct world *w)
                   &(struct ipc_peer_in){.role = ROLE_MAILROOM, .fd = fds[0]});
 }
 
-/* The next server as a route of so many addresses. */
+static void open_keeper(struct world *w)
+{
+    int fds[2];
+    assert_int_equal(socket_pair(fds), STATUS_OK);
+    w->keeper = open_link(w, fds[1], ROLE_KEEPER, &keeper_handlers);
+    ipc_peer_note(link_channel(w->warden),
+                  &(struct ipc_peer_in){.role = ROLE_KEEPER, .fd = fds[0]});
+}
+
+/* The next server as a route of so many addresses, with `more` directives. */
 static void open_world_with(struct world *w, const char *const *recipients, size_t count,
-                            size_t addresses, bool own_clock)
+                            size_t addresses, bool own_clock, const char *more)
 {
     char text[1000], to[500] = "";
     int fds[2];
@@ -374,8 +401,8 @@ static void open_world_with(struct world *w, const char *const *recipients, size
         len += (size_t)snprintf(to + len, sizeof to - len, " 127.0.0.1:%u", port);
     snprintf(text, sizeof text,
              "hostname mail.test\ndata /nonexistent\nlisten mx 127.0.0.1:25 {\n tls no\n}\n"
-             "route next {\n domains *\n to%s\n}\nresolver {\n forward 127.0.0.1:9\n}\n",
-             to);
+             "route next {\n domains *\n to%s\n%s}\nresolver {\n forward 127.0.0.1:9\n}\n",
+             to, more);
     assert_int_equal(socket_pair(fds), STATUS_OK);
     w->courier = role_new(&courier_plan, 0, w->loop, fds[0], &w->log);
     w->warden = open_link(w, fds[1], ROLE_WARDEN, &warden_handlers);
@@ -386,7 +413,7 @@ static void open_world_with(struct world *w, const char *const *recipients, size
 
 static void open_world(struct world *w, const char *const *recipients, size_t count)
 {
-    open_world_with(w, recipients, count, 1, false);
+    open_world_with(w, recipients, count, 1, false, "");
 }
 
 static void write_body(struct world *w, size_t lines)
@@ -404,8 +431,8 @@ static void close_world(struct world *w)
 {
     role_free(w->courier);
     link_close(w->vault);
-    if (w->mailroom)
-        link_close(w->mailroom);
+    link_close(w->mailroom);
+    link_close(w->keeper);
     link_close(w->warden);
     for (size_t i = 0; i < w->session_count; i++) {
         if (w->sessions[i].open)
@@ -511,6 +538,28 @@ static void what_a_server_says_before_it_hangs_up_counts(void **state)
     run_until_told(&w, 1);
     assert_int_equal(w.outcomes[0], 1);
     assert_string_equal(w.words[0], "552 5.3.4 Too large");
+    close_world(&w);
+}
+
+static void a_server_that_talks_while_the_keeper_thinks_costs_nothing(void **state)
+{
+    (void)state;
+    static const char *const recipients[] = {"ann@a.test"};
+    struct world w;
+    open_world_with(&w, recipients, 1, 1, false, " tls no\n auth user /nonexistent\n");
+    write_body(&w, 2);
+    open_keeper(&w);
+    open_vault(&w);
+    while (!w.login)
+        loop_turn(w.loop, true);
+    say(&w.sessions[0], "250 2.0.0 Who asked?\r\n");
+    loop_turn(w.loop, true);
+    for (int turns = 0; loop_turn(w.loop, false); turns++)
+        assert_true(turns < 100);
+    ipc_sasl_client_start_reply(w.login, w.login_id,
+                                &(struct ipc_sasl_client_start_out){.status = STATUS_DENIED});
+    run_until_told(&w, 1);
+    assert_int_equal(w.outcomes[0], 2);
     close_world(&w);
 }
 
@@ -638,7 +687,7 @@ static void a_search_for_a_server_ends_before_all_addresses_do(void **state)
     (void)state;
     static const char *const recipients[] = {"ann@a.test"};
     struct world w;
-    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, false);
+    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, false, "");
     write_body(&w, 2);
     w.lets_nobody_in = true;
     open_vault(&w);
@@ -659,7 +708,7 @@ static void a_search_for_a_server_ends_after_half_an_hour(void **state)
     static const char *const recipients[] = {"ann@a.test"};
     enum { MINUTE_MS = 60 * 1000, TURNS = 50 };
     struct world w;
-    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, true);
+    open_world_with(&w, recipients, 1, LIMIT_OUTBOUND_SEARCH_ADDRESSES + 2, true, "");
     write_body(&w, 2);
     w.says_nothing = true;
     open_vault(&w);
@@ -727,6 +776,7 @@ int main(void)
         cmocka_unit_test(what_was_delivered_waits_for_nobodys_report),
         cmocka_unit_test(a_large_body_is_pulled_piece_by_piece),
         cmocka_unit_test(what_a_server_says_before_it_hangs_up_counts),
+        cmocka_unit_test(a_server_that_talks_while_the_keeper_thinks_costs_nothing),
         cmocka_unit_test(outcomes_are_told_until_somebody_keeps_them),
         cmocka_unit_test(an_original_that_is_lost_with_the_vault_is_asked_of_the_next),
         cmocka_unit_test(a_large_original_goes_ahead_of_its_report),
