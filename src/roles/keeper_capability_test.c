@@ -62,9 +62,9 @@ static void the_last_few_keys_are_good(void **state)
     struct capability c;
     struct str minted = mint(octets);
     capability_keys_add(&keys, str_make(key.octets, CAPABILITY_KEY_SIZE));
-    for (uint8_t i = 1; i <= CAPABILITY_KEYS_MAX; i++) {
+    for (int i = 1; i <= CAPABILITY_KEYS_MAX; i++) {
         assert_true(capability_check(&keys, minted, (struct now){0}, &c));
-        uint8_t newer[CAPABILITY_KEY_SIZE] = {i};
+        uint8_t newer[CAPABILITY_KEY_SIZE] = {(uint8_t)i};
         assert_true(capability_keys_add(&keys, str_make(newer, sizeof newer)));
         assert_true(capability_keys_add(&keys, str_make(newer, sizeof newer)));
     }

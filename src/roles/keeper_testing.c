@@ -180,7 +180,7 @@ static void on_result(struct world *w, enum status_code status, const struct ipc
 {
     w->waiting--;
     w->status = status;
-    if (status != STATUS_OK)
+    if (status != STATUS_OK || !r)
         return;
     w->outcome = r->outcome;
     w->account = r->account;

@@ -55,7 +55,7 @@ static void a_name_is_counted_over_all_addresses(void **state)
     struct throttle *t = throttle_new(secret);
     struct now now = {.mono_ms = 5000};
     throttle_succeeded(t, STR("alice"), v4, now);
-    for (uint8_t i = 0; i <= THROTTLE_NAME_FREE; i++) {
+    for (int i = 0; i <= THROTTLE_NAME_FREE; i++) {
         char address[4] = {10, 1, 0, (char)i};
         throttle_failed(t, STR("alice"), str_make(address, 4), now);
     }
