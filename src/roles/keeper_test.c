@@ -262,6 +262,7 @@ static void on_tickets(void *context, enum status_code status,
     w->waiting--;
     assert_int_equal(status, STATUS_OK);
     w->count = out->keys.len;
+    set_buf(&w->data, out->keys);
 }
 
 static void on_metrics(void *context, enum status_code status, const struct ipc_metrics_out *out)
@@ -329,6 +330,33 @@ static void an_edge_gets_ticket_keys_and_metrics(void **state)
     wait_for_reply(&w, ipc_metrics_call(link_channel(w.edge), on_metrics, &w));
     assert_true(
         str_find(buf_str(&w.text), STR("postern_keeper_logins_total{outcome=\"wrong\"} 1\n")) >= 0);
+    close_world(&w);
+}
+
+/* Sessions of some hours can be resumed, and what a key was stolen for ends within a day. */
+static void ticket_keys_make_way_for_new_ones(void **state)
+{
+    (void)state;
+    enum { HOURS_6_MS = 6 * 60 * 60 * 1000 };
+    struct world w;
+    struct buf before;
+    open_world(&w);
+    buf_init(&before, 1024);
+    w.waiting++;
+    wait_for_reply(&w, ipc_ticket_keys_call(link_channel(w.edge), on_tickets, &w));
+    for (int i = 1; i <= TLS_TICKET_KEYS_MAX; i++) {
+        size_t kept = i < TLS_TICKET_KEYS_MAX ? (size_t)i : TLS_TICKET_KEYS_MAX - 1;
+        set_buf(&before, buf_str(&w.data));
+        w.clock.mono_ms += HOURS_6_MS;
+        while (w.rotated < i)
+            loop_turn(w.loop, false);
+        struct str keys = buf_str(&w.data), first = str_sub(keys, 0, TLS_TICKET_KEY_SIZE);
+        assert_int_equal(keys.len, (kept + 1) * TLS_TICKET_KEY_SIZE);
+        assert_true(str_find(buf_str(&before), first) < 0);
+        assert_true(str_eq(str_skip(keys, TLS_TICKET_KEY_SIZE),
+                           str_sub(buf_str(&before), 0, kept * TLS_TICKET_KEY_SIZE)));
+    }
+    buf_release(&before);
     close_world(&w);
 }
 
@@ -630,6 +658,7 @@ int main(void)
         cmocka_unit_test(exchanges_without_end_keep_nobody_out),
         cmocka_unit_test(edges_that_die_in_the_middle_of_a_login_leave_nothing),
         cmocka_unit_test(an_edge_gets_ticket_keys_and_metrics),
+        cmocka_unit_test(ticket_keys_make_way_for_new_ones),
         cmocka_unit_test(it_signs_on_the_signing_channel),
         cmocka_unit_test(a_courier_logs_in_by_the_password_of_a_route),
         cmocka_unit_test(a_password_leaves_only_where_it_may),

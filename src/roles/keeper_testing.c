@@ -43,6 +43,21 @@ static void on_logins_ended(void *context, struct channel *from,
                                                                        in->ends[i].issued_ms}));
 }
 
+void set_buf(struct buf *b, struct str s)
+{
+    buf_clear(b);
+    buf_append_str(b, s);
+}
+
+static void on_rotated(void *context, struct channel *from,
+                       const struct ipc_ticket_keys_rotated_in *in)
+{
+    struct world *w = context;
+    assert_true(from == link_channel(w->edge));
+    set_buf(&w->data, in->keys);
+    w->rotated++;
+}
+
 static void on_ended(void *owner, enum status_code why, const char *words)
 {
     (void)owner;
@@ -50,8 +65,10 @@ static void on_ended(void *owner, enum status_code why, const char *words)
     (void)words;
 }
 
-static const struct ipc_handlers handlers = {
-    .ready = on_ready, .capability_key = on_capability_key, .logins_ended = on_logins_ended};
+static const struct ipc_handlers handlers = {.ready = on_ready,
+                                             .capability_key = on_capability_key,
+                                             .logins_ended = on_logins_ended,
+                                             .ticket_keys_rotated = on_rotated};
 
 struct link *connect_to(struct world *w, int fd, enum ipc_role self)
 {
@@ -169,12 +186,6 @@ void wait_for_reply(struct world *w, uint32_t call)
 
 /* ---- Calls
  * ------------------------------------------------------------------------------------------- */
-
-void set_buf(struct buf *b, struct str s)
-{
-    buf_clear(b);
-    buf_append_str(b, s);
-}
 
 static void on_result(struct world *w, enum status_code status, const struct ipc_sasl_result *r)
 {
