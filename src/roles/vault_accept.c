@@ -403,14 +403,30 @@ static enum status_code deliver(struct acceptance *a, const struct ipc_delivery 
     return status;
 }
 
-/* An alias may lead to a mailbox by several ways: one recipient, one copy in it. */
-static bool seen_before(const struct ipc_accept_recipient *r, size_t number)
+static bool has_copy(const struct ipc_accept_recipient *r, size_t count,
+                     const struct ipc_delivery *delivery, bool any_prefix)
 {
-    for (size_t i = 0; i < number; i++)
-        if (r->deliveries[i].account == r->deliveries[number].account &&
-            r->deliveries[i].mailbox == r->deliveries[number].mailbox)
+    for (size_t i = 0; i < count; i++)
+        if (r->deliveries[i].account == delivery->account &&
+            r->deliveries[i].mailbox == delivery->mailbox &&
+            (any_prefix || str_eq_nocase(r->deliveries[i].prefix, delivery->prefix)))
             return true;
     return false;
+}
+
+/*
+ * An alias may lead to a mailbox by several ways: one recipient, one copy in it. So may several
+ * recipients, an alias and one of its members say: then a copy that would say nothing new, as it
+ * is to the same address, is none.
+ */
+static bool seen_before(const struct ipc_accept_in *in, size_t number, size_t delivery)
+{
+    const struct ipc_accept_recipient *r = &in->recipients[number];
+    for (size_t i = 0; i < number; i++)
+        if (has_copy(&in->recipients[i], in->recipients[i].deliveries_count,
+                     &r->deliveries[delivery], false))
+            return true;
+    return has_copy(r, delivery, &r->deliveries[delivery], true);
 }
 
 static enum status_code accept_recipient(struct acceptance *a, size_t number,
@@ -424,7 +440,7 @@ static enum status_code accept_recipient(struct acceptance *a, size_t number,
     if (status != STATUS_OK || a->results[number].again)
         return status;
     for (size_t i = 0; status == STATUS_OK && i < r->deliveries_count; i++)
-        if (!seen_before(r, i))
+        if (!seen_before(a->in, number, i))
             status = deliver(a, &r->deliveries[i], mailboxes[i]);
     return status;
 }

@@ -153,6 +153,28 @@ static void one_recipient_has_one_copy_in_a_mailbox(void **state)
     assert_int_equal(ROWS(w, "entry"), 1);
 }
 
+/* A team and one of its members; the same address in other letters; another address of his. */
+static void recipients_of_one_address_have_one_copy(void **state)
+{
+    struct queue_world *w = *state;
+    struct offer o;
+    offer_init(&o, w);
+    struct ipc_accept_recipient recipients[4] = {o.recipient, o.recipient, o.recipient,
+                                                 o.recipient};
+    struct ipc_delivery others[3] = {o.deliveries[0], o.deliveries[0], o.deliveries[0]};
+    others[1].prefix = STR("DELIVERED-TO: ALICE@EXAMPLE.ORG\r\n");
+    others[2].prefix = STR("Delivered-To: alice+more@example.org\r\n");
+    o.deliveries[0].prefix = others[0].prefix = STR("Delivered-To: alice@example.org\r\n");
+    for (size_t i = 1; i < 4; i++) {
+        recipients[i].key = STR("");
+        recipients[i].deliveries = &others[i - 1];
+    }
+    o.in.recipients = recipients;
+    o.in.recipients_count = 4;
+    assert_int_equal(take(w, &o), STATUS_OK);
+    assert_int_equal(ROWS(w, "entry"), 2);
+}
+
 static void mail_for_a_name_without_a_mailbox_goes_to_the_inbox(void **state)
 {
     struct queue_world *w = *state;
@@ -299,6 +321,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_WORLD(what_no_edge_would_say_is_refused),
         WITH_WORLD(one_recipient_has_one_copy_in_a_mailbox),
+        WITH_WORLD(recipients_of_one_address_have_one_copy),
         WITH_WORLD(mail_for_a_name_without_a_mailbox_goes_to_the_inbox),
         WITH_WORLD(a_body_in_pieces_must_be_as_large_as_said),
         WITH_WORLD(a_body_in_pieces_makes_one_message),
