@@ -231,7 +231,7 @@ def test_rows_are_sent_another_way(queue, domain):
         "1 recipient rerouted\n")
     row, = queue.list("--domain", domain)
     assert row["destination"] == "route:other" and row["state"] == "held"
-    assert "destination" in queue("queue", "reroute", row["id"], "--to", "nonsense", status=1)
+    assert "destination" in queue("queue", "reroute", row["id"], "--to", "nonsense", status=2)
 
 
 def test_what_is_wrong_is_told(queue):
