@@ -1,8 +1,9 @@
 #include "roles/control.h"
 
+#include <errno.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-#include "io/files.h"
 #include "io/socket.h"
 #include "ipc/channel.h"
 
@@ -16,6 +17,21 @@ static void never_ended(void *owner, enum status_code why, const char *words)
     (void)owner;
     (void)why;
     (void)words;
+}
+
+/* A server that ends the connection at once is for the link to find, and no signal's affair. */
+static enum status_code send_all(int fd, struct str bytes)
+{
+    while (bytes.len > 0) {
+        ssize_t n = send(fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+            return STATUS_OK;
+        if (n < 0 && errno != EINTR)
+            return status_from_errno(errno);
+        if (n > 0)
+            bytes = str_skip(bytes, (size_t)n);
+    }
+    return STATUS_OK;
 }
 
 /* One frame, in one write: the warden reads no further than that. */
@@ -34,7 +50,7 @@ static enum status_code ask_for(int fd, enum ipc_role role)
     enum status_code status = STATUS_NO_MEMORY;
     if (ipc_connect_note(ch, &(struct ipc_connect_in){.role = (uint8_t)role}) &&
         channel_output(ch, &bytes, &no_fd))
-        status = files_write_all(fd, bytes);
+        status = send_all(fd, bytes);
     channel_close(ch);
     return status;
 }
