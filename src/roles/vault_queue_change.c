@@ -231,7 +231,8 @@ void vault_sts_set(struct vault_batch *b, struct vault_ticket t, const struct ip
     struct vault_reply reply = {.ticket = t, .type = IPC_STS_SET};
     struct sts_record record = {
         .id = in->id, .policy = in->policy, .fetched_ms = b->queue.clock_ms};
-    if (in->domain.len > LIMIT_DOMAIN_SIZE || text_peek(in->id).len > STS_ID_SIZE_MAX ||
+    if (str_empty(in->domain) || in->domain.len > LIMIT_DOMAIN_SIZE ||
+        text_peek(in->id).len > STS_ID_SIZE_MAX ||
         text_peek(in->policy).len > STS_POLICY_SIZE_MAX) {
         vault_batch_gather(b);
         reply.status = STATUS_INVALID;
