@@ -8,9 +8,11 @@ import smtplib
 import socket
 import subprocess
 import threading
+import time
 
 import pytest
 
+import mail
 import postern
 import processes
 import serve
@@ -145,6 +147,45 @@ def test_it_stops_cleanly_and_leaves_no_process(server, number):
     assert not server.control.exists()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.address("mx"), timeout=20)
+
+
+def state_of(pid):
+    """The letter of /proc/PID/stat: T is stopped, Z has ended and nobody has heard so."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        return stat.read().rpartition(")")[2].split()[0]
+
+
+def stop_twice(server):
+    """The second time in a hurry: whoever is not gone three seconds later is killed."""
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_log("event=stopping")
+    server.process.send_signal(signal.SIGTERM)
+
+
+def test_a_role_that_does_not_stop_is_killed(server):
+    edge = server.pid_of("edge")
+    os.kill(edge, signal.SIGSTOP)
+    mail.wait_until(lambda: state_of(edge) == "T")
+    stop_twice(server)
+    server.wait_for_log(r'event=child-killed child=edge .*"did not stop"')
+    assert server.process.wait(postern.STOP_S) == 0
+    server.process = None
+
+
+def test_a_role_that_stops_at_the_last_moment_is_not_called_killed(server):
+    edge = server.pid_of("edge")
+    os.kill(edge, signal.SIGSTOP)
+    mail.wait_until(lambda: state_of(edge) == "T")
+    stop_twice(server)
+    deadline = time.monotonic() + 3.5  # what it has been given, and more
+    os.kill(server.process.pid, signal.SIGSTOP)
+    mail.wait_until(lambda: state_of(server.process.pid) == "T")
+    os.kill(edge, signal.SIGCONT)
+    mail.wait_until(lambda: state_of(edge) == "Z" and time.monotonic() > deadline)
+    os.kill(server.process.pid, signal.SIGCONT)
+    assert server.process.wait(postern.STOP_S) == 0
+    server.process = None
+    assert "child-killed" not in server.log()
 
 
 def test_several_processes_of_a_role_share_the_work(tmp_path):

@@ -42,6 +42,7 @@ static const unsigned stop_stages[] = {
 enum { STAGES = sizeof stop_stages / sizeof *stop_stages };
 
 static void child_start(struct child *c);
+static bool reap(struct child *c);
 
 struct child *children_find(struct warden *w, enum ipc_role role, uint8_t index)
 {
@@ -463,6 +464,9 @@ static void timer_expired(void *context)
             child_start(c);
         return;
     }
+    /* It may have ended while nobody could hear of it: then it was not late, and nobody kills it. */
+    if (reap(c))
+        return;
     if (c->told_to_stop && !c->failures) {
         c->failures = 1;
         if (c->link) /* else it is about to end */
@@ -528,14 +532,19 @@ static void child_ended(struct child *c, int status)
     }
 }
 
+static bool reap(struct child *c)
+{
+    int status;
+    bool ended = c->pid > 0 && waitpid(c->pid, &status, WNOHANG) == c->pid;
+    if (ended)
+        child_ended(c, status);
+    return ended;
+}
+
 void children_reap(struct warden *w)
 {
-    for (size_t i = 0; i < w->child_count; i++) {
-        struct child *c = &w->children[i];
-        int status;
-        if (c->pid > 0 && waitpid(c->pid, &status, WNOHANG) == c->pid)
-            child_ended(c, status);
-    }
+    for (size_t i = 0; i < w->child_count; i++)
+        reap(&w->children[i]);
 }
 
 static void child_stop(struct child *c)
