@@ -161,8 +161,10 @@ static bool entries_match(const struct model_box *box, struct db *db, struct dia
 static const char *const soundness[] = {
     "SELECT 'quick_check' FROM pragma_quick_check WHERE quick_check <> 'ok'",
     "SELECT 'quota' FROM account a WHERE used <> (SELECT coalesce(sum(n.size), 0) FROM entry n "
-    "JOIN mailbox m ON m.id = n.mailbox WHERE m.account = a.id AND m.removed_ms IS NULL AND n.expunged_ms IS NULL)",
-    "SELECT 'mailbox size' FROM mailbox m WHERE size <> (SELECT coalesce(sum(n.size), 0) "
+    "JOIN mailbox m ON m.id = n.mailbox WHERE m.account = a.id AND m.removed_ms IS NULL AND "
+    "n.expunged_ms IS NULL)",
+    "SELECT 'mailbox size' FROM mailbox m WHERE m.removed_ms IS NULL AND size <> (SELECT "
+    "coalesce(sum(n.size), 0) "
     "FROM entry n WHERE n.mailbox = m.id AND n.expunged_ms IS NULL)",
     "SELECT 'staged body' FROM staging",
     "SELECT 'chunk of no message' FROM chunk WHERE id / 65536 NOT IN (SELECT body FROM email "
