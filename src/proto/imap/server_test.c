@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/limits.h"
 #include "base/testing.h"
 #include "base/testing_secret.h"
 #include "proto/imap/engine.h"
@@ -580,6 +581,38 @@ static void large_envelopes_hide_no_other_message(void **state)
 }
 
 /* An owner that is slow, and answers to what is no longer asked. */
+/* "1 " and so many of the words: is it taken? */
+static bool takes(const char *before, const char *word, size_t count, const char *behind)
+{
+    struct imap_config config = {.host_name = "host", .authenticated = true};
+    struct owner o;
+    struct buf words;
+    owner_init(&o, &config);
+    say(&o, "1 SELECT INBOX\r\n");
+    imap_server_output_done(o.engine, imap_server_output(o.engine).len);
+    buf_init(&words, LIMIT_IMAP_COMMAND_SIZE);
+    buf_printf(&words, "2 %s", before);
+    for (size_t i = 0; i < count; i++)
+        buf_printf(&words, "%s%s", i ? " " : "", word);
+    buf_printf(&words, "%s\r\n", behind);
+    imap_server_input(o.engine, buf_str(&words), o.now);
+    owner_pump(&o);
+    bool refused = str_find(imap_server_output(o.engine), STR("2 BAD ")) >= 0;
+    buf_release(&words);
+    owner_release(&o);
+    return !refused;
+}
+
+static void lists_and_searches_have_an_end(void **state)
+{
+    (void)state;
+    assert_true(takes("STORE 1:* FLAGS (", "\\Seen", LIMIT_IMAP_LIST_ITEMS, ")"));
+    assert_false(takes("STORE 1:* FLAGS (", "\\Seen", LIMIT_IMAP_LIST_ITEMS + 1, ")"));
+    assert_true(takes("SEARCH ", "NOT SEEN", LIMIT_IMAP_SEARCH_KEYS / 2, ""));
+    assert_false(takes("SEARCH ", "NOT SEEN", LIMIT_IMAP_SEARCH_KEYS + 1, ""));
+    assert_false(takes("SEARCH ", "ALL", 2 * LIMIT_IMAP_SEARCH_KEYS + 1, ""));
+}
+
 /* Of LOGIN, in one piece, in two, or as a literal; and of AUTHENTICATE. */
 static void a_password_leaves_nothing_behind(void **state)
 {
@@ -641,6 +674,7 @@ int main(void)
         cmocka_unit_test(no_command_takes_long_between_two_questions),
         cmocka_unit_test(large_envelopes_hide_no_other_message),
         cmocka_unit_test(late_and_wrong_answers_do_no_harm),
+        cmocka_unit_test(lists_and_searches_have_an_end),
         cmocka_unit_test(a_password_leaves_nothing_behind),
     };
     return cmocka_run_group_tests(tests, load_dialogues, free_dialogues);
