@@ -231,7 +231,17 @@ static bool names_field(const struct fetch_section *s, struct str name)
     return false;
 }
 
-/* RFC 3501 §6.4.5: the empty line is there in any case. */
+/*
+ * RFC 3501 §6.4.5: the empty line is there in any case, "except in the case of a message which has
+ * no body and no blank line".
+ */
+static bool has_empty_line(struct str block)
+{
+    return block.len >= LIMIT_HEADER_SIZE /* cut off before it */ || str_eq(block, STR("\r\n")) ||
+           str_eq(block, STR("\n")) || str_ends(block, STR("\n\r\n")) ||
+           str_ends(block, STR("\n\n"));
+}
+
 void imap_filter_header(struct buf *out, const struct fetch_section *s, struct str block)
 {
     struct header_cursor cursor = header_cursor_at(block);
@@ -239,5 +249,6 @@ void imap_filter_header(struct buf *out, const struct fetch_section *s, struct s
     while (header_next(&cursor, &field))
         if (names_field(s, str_trim(field.name)) == s->only_fields)
             buf_append_str(out, str_sub(block, field.offset, field.size));
-    buf_append_str(out, STR("\r\n"));
+    if (has_empty_line(block))
+        buf_append_str(out, STR("\r\n"));
 }

@@ -530,6 +530,20 @@ static void say_many(struct owner *o, const char *word, const char *item, size_t
     buf_release(&line);
 }
 
+/* RFC 3501 §6.4.5. */
+static void fields_end_with_the_empty_line_that_there_is(void **state)
+{
+    static const char *const messages[] = {"a: b\r\nc: d\r\n", "a: b\r\n\r\n"};
+    struct owner o;
+    (void)state;
+    select_inbox(&o, messages, 2);
+    say(&o, "2 FETCH 4:5 BODY.PEEK[HEADER.FIELDS (c)]\r\n");
+    hear_end(&o, "* 4 FETCH (BODY[HEADER.FIELDS (c)] {6}\r\nc: d\r\n)\r\n"
+                 "* 5 FETCH (BODY[HEADER.FIELDS (c)] {2}\r\n\r\n)\r\n"
+                 "2 OK FETCH completed\r\n");
+    owner_release(&o);
+}
+
 /* A command is told off before it takes long, or it asks often enough for others to have a turn. */
 static void no_command_takes_long_between_two_questions(void **state)
 {
@@ -671,6 +685,7 @@ int main(void)
         cmocka_unit_test(every_reply_of_every_row_has_been_given),
         cmocka_unit_test(an_idle_engine_is_small),
         cmocka_unit_test(output_is_bounded_where_nobody_reads),
+        cmocka_unit_test(fields_end_with_the_empty_line_that_there_is),
         cmocka_unit_test(no_command_takes_long_between_two_questions),
         cmocka_unit_test(large_envelopes_hide_no_other_message),
         cmocka_unit_test(late_and_wrong_answers_do_no_harm),
