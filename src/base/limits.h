@@ -279,10 +279,7 @@
 /* Octets of the keywords of one message: NO [LIMIT]. */
 #define LIMIT_KEYWORDS_SIZE 2048
 
-/*
- * How long what was expunged or removed stays in the database, and can be brought back, unless it
- * was erased on demand.
- */
+/* How long what was expunged or removed stays in the database, for second thoughts. */
 #define LIMIT_RETENTION_EXPUNGED_MS (7LL * 24 * 60 * 60 * 1000)
 
 /*
