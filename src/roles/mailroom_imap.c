@@ -188,7 +188,7 @@ static void imap_changed(struct mailroom_session *s, const struct ipc_change *ch
     if (change->kind == CHANGE_MAILBOX_GONE)
         imap_notify_mailbox_gone(i->engine);
     else if (change->kind <= CHANGE_EXPUNGED)
-        imap_mark_dirty(i, change->first, change->last);
+        imap_mark_dirty(i, change->first, change->last, change->modseq);
     if (change->kind == CHANGE_FLAGS)
         note_flag_change(i, change);
     else if (change->kind == CHANGE_EXPUNGED)
@@ -200,7 +200,7 @@ static void imap_look_again(struct mailroom_session *s)
     struct imap_session *i = s->state;
     if (i->mailbox == 0)
         return;
-    imap_mark_dirty(i, 1, UINT32_MAX);
+    imap_mark_dirty(i, 1, UINT32_MAX, UINT64_MAX);
     i->dirty_gone = true;
     i->flag_change_count = IMAP_FLAG_CHANGES + 1;
 }

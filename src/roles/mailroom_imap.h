@@ -59,6 +59,8 @@ struct imap_session {
     uint32_t dirty_first;  /* UIDs that a commit has touched since; first > last: none */
     uint32_t dirty_last;
     bool dirty_gone; /* and some are gone */
+    uint64_t
+        dirty_modseq; /* what we have been told of goes so far; UINT64_MAX: as far as one sees */
     struct imap_flag_change flag_changes[IMAP_FLAG_CHANGES]; /* since then */
     size_t flag_change_count; /* more than fit: which they were is not known */
 
@@ -118,7 +120,7 @@ MUST_USE enum status_code imap_mailbox(struct imap_session *i, struct str name, 
 bool imap_sync(struct imap_session *i, uint64_t own_modseq);
 
 /* Marks UIDs as touched by a commit. */
-void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last);
+void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last, uint64_t modseq);
 
 /* The scratch arena, empty. */
 struct arena *imap_scratch(struct imap_session *i);

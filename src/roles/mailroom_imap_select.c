@@ -7,8 +7,14 @@ enum { PAGE = 1024 };
 /* ---- Following
  * -------------------------------------------------------------------------------------- */
 
-void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last)
+static uint64_t max_u64(uint64_t a, uint64_t b)
 {
+    return a > b ? a : b;
+}
+
+void imap_mark_dirty(struct imap_session *i, uint32_t first, uint32_t last, uint64_t modseq)
+{
+    i->dirty_modseq = max_u64(i->dirty_modseq, modseq);
     if (i->dirty_first > i->dirty_last) {
         i->dirty_first = first;
         i->dirty_last = last;
@@ -25,6 +31,7 @@ static void forget_dirty(struct imap_session *i)
     i->dirty_first = UINT32_MAX;
     i->dirty_last = 0;
     i->dirty_gone = false;
+    i->dirty_modseq = 0;
     i->flag_change_count = 0;
 }
 
@@ -50,11 +57,6 @@ static void add_uid(struct ranges *r, uint32_t uid)
 static struct imap_set set_of(const struct ranges *r)
 {
     return (struct imap_set){r->list, r->count};
-}
-
-static uint64_t max_u64(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
 }
 
 static bool changed_by_others(const struct imap_session *i, uint32_t uid, uint64_t own_modseq)
@@ -123,7 +125,10 @@ bool imap_sync(struct imap_session *i, uint64_t own_modseq)
         tell_page(i, &s, entries, count);
     }
     tell_end(i, &s, last);
-    i->known_modseq = s.modseq;
+    /* A later commit may be seen here already: what else it changed is told with its own word. */
+    if (s.modseq > i->dirty_modseq)
+        s.modseq = i->dirty_modseq;
+    i->known_modseq = max_u64(i->known_modseq, s.modseq);
     forget_dirty(i);
     return true;
 }
