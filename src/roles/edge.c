@@ -304,6 +304,8 @@ static void edge_peer_up(void *state, enum ipc_role peer, uint8_t index, struct 
         edge->keepers++;
         ipc_ticket_keys_call(ch, on_ticket_keys, edge);
     }
+    if (peer == ROLE_VAULT)
+        edge->vaults++;
     struct channel **slot = peer_slot(edge, peer);
     if (slot)
         *slot = ch;

@@ -48,6 +48,7 @@ struct edge {
     uint64_t id_salt;
     uint64_t id_counter;
     uint64_t next_body;
+    uint64_t vaults; /* so many there were: the next has nothing of what one was sent */
     uint64_t next_session;
     bool stopping;
 };

@@ -76,7 +76,8 @@ struct edge_message {
     struct edge_entry *payer; /* NULL then, and once there is nothing to pay for any more */
     size_t charged;           /* of the budget for bodies */
 
-    uint64_t body; /* of body_chunk; 0: travels whole */
+    uint64_t body;  /* of body_chunk; 0: travels whole */
+    uint64_t vault; /* who has what was sent of it, in edge->vaults */
     unsigned shipments;
     enum status_code lost; /* not OK: why it holds no parts any more */
     bool orphan;           /* freed by the owner; lives on for the shipments on their way */
@@ -376,6 +377,12 @@ static void shipped(void *context, enum status_code status, const struct ipc_bod
         m->room(m->room_context);
 }
 
+/* Half of the message would come to the next one, which could only call it malformed. */
+static bool is_with_a_dead_vault(const struct edge_message *m)
+{
+    return m->body != 0 && m->vault != m->edge->vaults;
+}
+
 /* Sends the chunks that are ready ahead of the accept. */
 static void ship(struct edge_message *m)
 {
@@ -383,8 +390,14 @@ static void ship(struct edge_message *m)
     size_t count = new_email_chunks(m->parts->writer, chunks, CHUNKS_MAX);
     if (count == 0)
         return;
-    if (m->body == 0)
+    if (m->body == 0) {
         m->body = ++m->edge->next_body;
+        m->vault = m->edge->vaults;
+    }
+    if (is_with_a_dead_vault(m)) {
+        lose(m, STATUS_GONE);
+        return;
+    }
     struct ipc_body_chunk_in in = {.body = m->body, .chunks = chunks, .chunks_count = count};
     if (ipc_body_chunk_call(m->edge->vault, &in, shipped, m) == 0) {
         lose(m, STATUS_GONE);
@@ -620,7 +633,7 @@ bool edge_message_accept(struct edge_message *m, const struct edge_message_origi
         .tls = origin->tls,
     };
     struct ipc_chunk chunks[CHUNKS_MAX];
-    if (m->lost)
+    if (m->lost || is_with_a_dead_vault(m))
         return false;
     new_email_describe(&m->facts, &in.email);
     in.email.body = m->body;

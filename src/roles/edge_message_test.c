@@ -136,6 +136,30 @@ static void a_part_that_finds_the_disk_full_is_452(void **state)
     world_close(&w);
 }
 
+/* The next vault has nothing of what the one before was sent, and the client has to come again. */
+static void a_vault_that_dies_amid_a_large_message_makes_it_451(void **state)
+{
+    (void)state;
+    struct world w;
+    struct buf noise;
+    world_open(&w);
+    world_make_noise(&noise, 512 * 1024);
+    world_begin_mail(&w, MX);
+    world_say(&w, "DATA\r\n");
+    world_hear(&w, "354 ");
+    world_say_all(&w, buf_str(&noise));
+    world_turns(&w, 20);
+    link_close(w.vault);
+    world_turns(&w, 5);
+    world_start_peer(&w, &w.vault, ROLE_VAULT);
+    world_turns(&w, 5);
+    world_say(&w, "\r\n.\r\n");
+    world_hear(&w, "451 4.3.0");
+    assert_int_equal(w.accept_count, 0);
+    buf_release(&noise);
+    world_close(&w);
+}
+
 static void what_the_engine_refuses_is_logged(void **state)
 {
     (void)state;
@@ -275,6 +299,7 @@ int main(void)
         cmocka_unit_test(bodies_beyond_the_budget_are_452),
         cmocka_unit_test(an_address_that_has_more_than_its_share_is_452_and_others_are_not),
         cmocka_unit_test(a_part_that_finds_the_disk_full_is_452),
+        cmocka_unit_test(a_vault_that_dies_amid_a_large_message_makes_it_451),
         cmocka_unit_test(what_the_engine_refuses_is_logged),
         cmocka_unit_test(recipients_beyond_the_budget_are_452),
         cmocka_unit_test(a_recipient_that_makes_the_message_go_too_many_ways_is_452),
