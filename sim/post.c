@@ -101,13 +101,16 @@ static uint64_t next(uint64_t *seed)
     return *seed >> 8;
 }
 
-/* Lines of noise, some of which begin with a dot; about one message in eight has several chunks. */
+/*
+ * Lines of noise, some of which begin with a dot. One message in eight has several chunks; every
+ * other of these is too large to travel whole.
+ */
 void post_octets(const struct post *p, uint32_t message, bool dotted, struct buf *out)
 {
     uint64_t seed = message * 0x9E3779B97F4A7C15u + 1;
     size_t size = 60 + message * 37 % 3000;
     if (message % 8 == 7)
-        size += 2UL * LIMIT_CHUNK_SIZE;
+        size += (message % 16 == 7 ? 2UL : 5UL) * LIMIT_CHUNK_SIZE;
     char sender[40];
     post_sender(p, message, sender);
     buf_printf(out,
