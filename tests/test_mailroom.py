@@ -249,6 +249,36 @@ def test_recent_is_told_to_one_session(demo, box):
     other.logout()
 
 
+def test_no_message_is_missed_among_many_changes(demo, box):
+    """Commits follow each other closely; a session must not take a later one for all before it."""
+    name = box.name.encode()
+    total = append(box, mailbox=box.name)
+    author, *sessions = [mail.imap(demo, tls=False) for _ in range(8)]
+    for session in sessions:
+        session.select(box.name)
+    writers, readers = sessions[:3], sessions[3:]
+    known = [total] * len(readers)
+    for _ in range(100):
+        for reader in readers:
+            reader.send(b"i IDLE\r\n")
+        for w, writer in enumerate(writers):
+            writer.send(b"".join(b"s%d UID STORE 1 %sFLAGS.SILENT (w%d)\r\n" %
+                                 (n, b"+-"[n % 2:][:1], w) for n in range(12)))
+        author.send(b"".join(b"a%d APPEND %s {3+}\r\nabc\r\n" % (n, name) for n in range(6)))
+        total += 6
+        for writer in writers:
+            list(lines_until(writer, b"s11"))
+        list(lines_until(author, b"a5"))
+        for n, reader in enumerate(readers):
+            reader.send(b"DONE\r\nm NOOP\r\nn NOOP\r\n")
+            for line in lines_until(reader, b"n"):
+                if found := re.match(rb"\* (\d+) EXISTS", line):
+                    known[n] = int(found[1])
+        assert known == [total] * len(readers)
+    for session in (author, *sessions):
+        session.logout()
+
+
 def test_names_that_cannot_be(box):
     assert box.create("INBOX")[0] == "NO"
     assert box.create(box.name)[0] == "NO"
