@@ -7,6 +7,7 @@ import re
 import signal
 import smtplib
 import socket
+import sqlite3
 import subprocess
 import threading
 import time
@@ -349,6 +350,32 @@ def test_sessions_live_on_when_vault_and_keeper_die(new_demo):
     conn.noop()
     assert len(conn.search(None, "ALL")[1][0].split()) >= 3
     conn.logout()
+
+
+def count(demo, sql):
+    with sqlite3.connect(f"file:{demo.folder}/store/postern.db?mode=ro", uri=True) as db:
+        return db.execute(sql).fetchone()[0]
+
+
+def test_a_message_whose_vault_died_in_the_middle_may_be_sent_again(new_demo):
+    """It does not travel whole: the next vault has nothing of what the one before was sent."""
+    demo = new_demo()
+    conn, other = mail.imap(demo), mail.imap(demo)
+    lines = b"".join(os.urandom(36).hex().encode() + b"\r\n" for _ in range(12000))
+    message = b"Subject: large\r\n\r\n" + lines
+    half = len(message) * 2 // 3
+    conn.send(b"A1 APPEND INBOX {%d}\r\n" % len(message))
+    assert conn.readline().startswith(b"+")
+    conn.send(message[:half])
+    mail.wait_until(lambda: count(demo, "SELECT count(*) FROM chunk") > 0)
+    vault = processes.kill_role(demo, "vault")
+    processes.wait_for_role(demo, "vault", other_than=vault)
+    mail.wait_until(lambda: append_or_unavailable(other))
+    conn.send(message[half:] + b"\r\n")
+    assert b"UNAVAILABLE" in list(lines_until(conn, b"A1"))[-1]
+    assert conn.append("INBOX", None, None, message)[0] == "OK"
+    for each in conn, other:
+        each.logout()
 
 
 def test_nobody_waits_long_for_what_another_asks(demo, box):

@@ -226,6 +226,7 @@ static void peer_up(void *state, enum ipc_role peer, uint8_t index, struct chann
     if (peer != ROLE_VAULT || index != 0)
         return;
     room->vault = ch;
+    room->vaults++;
     /* The vault before may have died between a commit and its word of it. */
     for (struct mailroom_session *s = room->sessions; s; s = s->next) {
         mailroom_session_watch(s, true);

@@ -34,6 +34,7 @@ struct mailroom {
     struct mailroom_session *sessions;
     size_t session_count;
     uint64_t next_body; /* name of the next body sent ahead of its APPEND */
+    uint64_t vaults;    /* so many there were: the next has nothing of what one was sent */
     bool stopping;
 };
 

@@ -33,6 +33,7 @@ struct imap_append_state {
     struct ingest *ingest;
     struct body_writer *writer;
     uint64_t body;    /* 0: travels whole with its request */
+    uint64_t vault;   /* who has what was sent of it, in room->vaults */
     bool last_was_cr; /* the line ends are checked across pieces */
     bool is_bad;      /* NUL, a bare CR or LF */
 };
@@ -58,9 +59,8 @@ struct imap_session {
     uint64_t known_modseq; /* changes up to here have been told to the engine */
     uint32_t dirty_first;  /* UIDs that a commit has touched since; first > last: none */
     uint32_t dirty_last;
-    bool dirty_gone; /* and some are gone */
-    uint64_t
-        dirty_modseq; /* what we have been told of goes so far; UINT64_MAX: as far as one sees */
+    bool dirty_gone;       /* and some are gone */
+    uint64_t dirty_modseq; /* as far as we have been told; UINT64_MAX: as far as one sees */
     struct imap_flag_change flag_changes[IMAP_FLAG_CHANGES]; /* since then */
     size_t flag_change_count; /* more than fit: which they were is not known */
 

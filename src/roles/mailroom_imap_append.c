@@ -115,13 +115,26 @@ static void on_chunk(void *context, enum status_code status, const struct ipc_bo
     imap_say_status(i, status);
 }
 
+/* Half of the message would come to the next one, which could only call it malformed. */
+static bool is_with_a_dead_vault(const struct imap_session *i)
+{
+    return i->append->body != 0 && i->append->vault != imap_room(i)->vaults;
+}
+
 /* What is complete goes ahead of the request. */
 static void send_chunks(struct imap_session *i)
 {
     struct ipc_body_chunk_in in = {0};
+    if (is_with_a_dead_vault(i)) {
+        end_append(i);
+        imap_say_status(i, STATUS_GONE);
+        return;
+    }
     in.chunks = chunks_of(i, &in.chunks_count);
-    if (i->append->body == 0)
+    if (i->append->body == 0) {
         i->append->body = ++imap_room(i)->next_body;
+        i->append->vault = imap_room(i)->vaults;
+    }
     in.body = i->append->body;
     uint32_t call = in.chunks ? ipc_body_chunk_call(imap_room(i)->vault, &in, on_chunk, i) : 0;
     body_writer_taken(i->append->writer);
@@ -201,6 +214,8 @@ void imap_on_append_end(struct imap_session *i)
         return;
     }
     enum status_code status = ingest_finish(append->ingest, &facts);
+    if (status == STATUS_OK && is_with_a_dead_vault(i))
+        status = STATUS_GONE;
     if (status == STATUS_OK && !body_writer_finish(append->writer))
         status = STATUS_NO_MEMORY;
     if (status == STATUS_OK)
