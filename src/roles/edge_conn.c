@@ -208,7 +208,7 @@ static bool feed(struct edge_conn *conn)
     switch (result) {
     case STREAM_OK:
         /* What was given back was read before: it proves no more than it did then. */
-        if (!again && socket_peer_acked(conn->stream.fd))
+        if (!again && conn->acked != conn->written && socket_peer_acked(conn->stream.fd))
             conn->acked = conn->written;
         is_secret = hears_secrets(conn);
         if (is_secret)
