@@ -219,7 +219,7 @@ static bool is_group_name(const char *word)
     return false;
 }
 
-static void complain_of(FILE *err, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static void complain_of(FILE *err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);

@@ -464,7 +464,7 @@ static void timer_expired(void *context)
             child_start(c);
         return;
     }
-    /* It may have ended while nobody could hear of it: then it was not late, and nobody kills it. */
+    /* It may have ended while nobody could hear of it: it was not late, and nobody kills it. */
     if (reap(c))
         return;
     if (c->told_to_stop && !c->failures) {
