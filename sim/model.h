@@ -64,7 +64,7 @@ char *model_message(uint32_t message, size_t *ret_size);
  */
 bool model_matches(const struct model *m, struct db *db, bool bodies, struct diag *why);
 
-/* Do the tables agree with each other? */
-bool model_is_sound(struct db *db, struct diag *why);
+/* Do the tables agree with each other? arriving: so many bodies may have come in part. */
+bool model_is_sound(struct db *db, size_t arriving, struct diag *why);
 
 #endif

@@ -174,8 +174,10 @@ static void imap_tick(struct mailroom_session *s, struct now now)
 static void note_flag_change(struct imap_session *i, const struct ipc_change *change)
 {
     if (i->flag_change_count < IMAP_FLAG_CHANGES)
-        i->flag_changes[i->flag_change_count] =
-            (struct imap_flag_change){change->modseq, change->first, change->last};
+        i->flag_changes[i->flag_change_count] = (struct imap_flag_change){.modseq = change->modseq,
+                                                                          .joined = change->joined,
+                                                                          .first = change->first,
+                                                                          .last = change->last};
     if (i->flag_change_count <= IMAP_FLAG_CHANGES)
         i->flag_change_count++;
 }

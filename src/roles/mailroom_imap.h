@@ -41,6 +41,7 @@ struct imap_append_state {
 /* A commit that changed flags of these UIDs. */
 struct imap_flag_change {
     uint64_t modseq;
+    bool joined; /* there were several, and modseq is the last one's */
     uint32_t first;
     uint32_t last;
 };

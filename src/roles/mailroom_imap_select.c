@@ -65,7 +65,7 @@ static bool changed_by_others(const struct imap_session *i, uint32_t uid, uint64
         return true;
     for (size_t n = 0; n < i->flag_change_count; n++) {
         const struct imap_flag_change *c = &i->flag_changes[n];
-        if (c->modseq != own_modseq && uid >= c->first && uid <= c->last)
+        if ((c->joined || c->modseq != own_modseq) && uid >= c->first && uid <= c->last)
             return true;
     }
     return false;

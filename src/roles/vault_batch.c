@@ -194,7 +194,9 @@ void vault_changed(struct vault_batch *b, const struct ipc_change *change)
         if (old->mailbox != change->mailbox || old->account != change->account ||
             old->kind != change->kind)
             continue;
-        old->modseq = 0;
+        old->joined = true;
+        if (change->modseq > old->modseq)
+            old->modseq = change->modseq;
         if (change->first < old->first)
             old->first = change->first;
         if (change->last > old->last)

@@ -203,6 +203,7 @@ static void a_change_beside_others_is_nobodys_own(void **state)
     assert_true(vault_batch_changes(w->vault, &changed));
     assert_int_equal(changed.changes_count, 1);
     assert_true(changed.changes[0].modseq == reply.flags_store.modseq);
+    assert_false(changed.changes[0].joined);
     in.flags = ENTRY_FLAGGED;
     vault_flags_store(w->vault, world_ticket(w), w->alice, &in);
     in.flags = ENTRY_DRAFT;
@@ -210,9 +211,10 @@ static void a_change_beside_others_is_nobodys_own(void **state)
     assert_true(vault_batch_commit(w->vault));
     assert_true(vault_batch_changes(w->vault, &changed));
     assert_int_equal(changed.changes_count, 1);
-    assert_true(changed.changes[0].modseq == 0);
+    assert_true(changed.changes[0].joined);
     while (vault_batch_reply(w->vault, &reply))
         assert_true(reply.flags_store.modseq != 0);
+    assert_true(changed.changes[0].modseq == reply.flags_store.modseq);
 }
 
 static void copying_and_moving_keep_counts_and_quota(void **state)
