@@ -128,6 +128,9 @@ static void forget_bodies(struct vault_batch *b)
 void vault_settle_bodies(struct vault_batch *b, bool committed)
 {
     for (struct staged_body *s = b->staged; s; s = s->next) {
+        s->stored = s->stored && !(s->removed && committed);
+        s->put_off = !committed && (s->removed || s->put_off);
+        s->removed = false;
         if (!s->touched)
             continue;
         s->touched = false;
@@ -146,7 +149,7 @@ void vault_settle_bodies(struct vault_batch *b, bool committed)
 
 static bool is_to_remove(const struct staged_body *s)
 {
-    return s->lost && s->stored && !s->touched;
+    return s->lost && s->stored && !s->touched && !s->removed && !s->put_off;
 }
 
 bool vault_has_lost(const struct vault_batch *b)
@@ -157,7 +160,7 @@ bool vault_has_lost(const struct vault_batch *b)
     return false;
 }
 
-/* Should this batch fail, the next start finds what is left in the staging table. */
+/* Should this batch fail, and none come after it, the next start finds them in `staging`. */
 void vault_remove_lost(struct vault_batch *b)
 {
     unsigned chunks = LIMIT_VAULT_CHUNKS;
@@ -174,9 +177,8 @@ void vault_remove_lost(struct vault_batch *b)
         vault_note(b, status);
         if (status == STATUS_OK && chunks == 0)
             break;
-        s->stored = false;
+        s->removed = true;
     }
-    forget_bodies(b);
 }
 
 void vault_leave_body(struct vault_batch *b, uint64_t body)

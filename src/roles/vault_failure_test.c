@@ -111,6 +111,29 @@ static void a_body_that_lost_a_piece_is_lost(void **state)
     assert_int_equal(ROWS(w, "chunk"), 0);
 }
 
+static void a_lost_body_that_a_full_disk_kept_goes_with_the_next_commit(void **state)
+{
+    struct queue_world *w = *state;
+    enum status_code got[8];
+    stage(w, 7);
+    assert_int_equal(statuses(w, got, 8), 1);
+    vault_body_abort(w->vault, w, 7);
+    assert_true(vault_batch_pending(w->vault));
+    assert_true(vault_batch_begin(w->vault, false));
+    vault_remove_lost(w->vault);
+    vault_note(w->vault, STATUS_DISK_FULL);
+    assert_int_equal(statuses(w, got, 8), 0);
+    assert_int_equal(ROWS(w, "staging"), 1);
+    assert_false(vault_batch_pending(w->vault)); /* or it would be tried without end */
+    stage(w, 8);
+    assert_int_equal(statuses(w, got, 8), 1);
+    vault_owner_gone(w->vault, w);
+    while (vault_batch_pending(w->vault))
+        statuses(w, got, 8);
+    assert_int_equal(ROWS(w, "staging"), 0);
+    assert_int_equal(ROWS(w, "chunk"), 0);
+}
+
 static void what_a_courier_said_it_holds_in_a_batch_that_failed_it_says_again(void **state)
 {
     struct queue_world *w = *state;
@@ -313,6 +336,7 @@ static void pages_that_became_free_are_given_back_but_for_some(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        WITH_WORLD(a_lost_body_that_a_full_disk_kept_goes_with_the_next_commit),
         WITH_WORLD(a_full_disk_is_told_to_all_of_the_batch_and_keeps_nothing_of_it),
         WITH_WORLD(a_body_that_lost_a_piece_is_lost),
         WITH_WORLD(what_a_courier_said_it_holds_in_a_batch_that_failed_it_says_again),

@@ -24,6 +24,8 @@ struct staged_body {
     bool used;     /* an email of this batch has it */
     bool stored;   /* chunks of it are committed, and have no email */
     bool lost;     /* those are to be removed; what comes still is refused */
+    bool removed;  /* in this batch */
+    bool put_off;  /* removing them failed: they go with the next batch that is committed */
     bool ended;    /* the sender will not name it again */
 };
 
