@@ -231,13 +231,14 @@ static size_t expand(struct str set, uint32_t *out)
 /* RFC 4315 §3: [COPYUID uidvalidity from to] and [APPENDUID uidvalidity uid]. */
 static void heard_copied(struct imap_client *c, struct str words)
 {
-    uint32_t from[POST_SHOWN], to[POST_SHOWN], uidvalidity;
+    uint32_t from[POST_SHOWN], to[POST_SHOWN], uidvalidity, uid;
     ptrdiff_t at = str_find(words, STR("[COPYUID "));
     if (number_behind(words, STR("[APPENDUID "), &uidvalidity) && c->claim) {
         words = str_skip(words, (size_t)str_find(words, STR("[APPENDUID ")) + 11);
         take_number(&words, &uidvalidity);
         words = str_skip(words, 1);
-        take_number(&words, &c->claim->news[0]);
+        if (take_number(&words, &uid))
+            post_claim_copied(c->post, c->claim, 0, uid);
     }
     if (at < 0 || !c->claim)
         return;
@@ -251,7 +252,7 @@ static void heard_copied(struct imap_client *c, struct str words)
     for (size_t i = 0; i < count; i++)
         for (size_t n = 0; n < c->claim->count; n++)
             if (c->claim->uids[n] == from[i])
-                c->claim->news[n] = to[i];
+                post_claim_copied(c->post, c->claim, n, to[i]);
 }
 
 static void heard_ok(struct imap_client *c, struct str words)

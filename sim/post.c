@@ -356,15 +356,14 @@ static bool may_go(struct post *p, unsigned account, unsigned folder, const stru
 /* How well it fits to what a claim copies: 0 not at all. */
 static int fits(const struct post_claim *c, size_t n, uint32_t uid, uint32_t message)
 {
-    if (c->messages[n] != message || c->arrived[n] || (c->news[n] != 0 && c->news[n] != uid))
+    if (c->messages[n] != message || c->arrived[n] != 0 || (c->news[n] != 0 && c->news[n] != uid))
         return 0;
     return c->news[n] == uid ? 3 : c->ended ? 2 : 1;
 }
 
-/* A copy of that message is expected in the mailbox: of several, the one that was said to be done.
- */
-static bool was_copied(struct post *p, unsigned account, unsigned folder,
-                       const struct entry_brief *f, uint32_t message)
+/* Who expects a copy of that message in the mailbox: of several, who was said to be done. */
+static struct post_claim *expecting(struct post *p, unsigned account, unsigned folder, uint32_t uid,
+                                    uint32_t message, size_t *ret_place)
 {
     struct post_claim *best = NULL;
     size_t place = 0;
@@ -373,17 +372,52 @@ static bool was_copied(struct post *p, unsigned account, unsigned folder,
         if (!c->used || !c->copies || c->account != account || c->target != folder)
             continue;
         for (size_t n = 0; n < c->count; n++)
-            if (fits(c, n, f->uid, message) > (best ? fits(best, place, f->uid, message) : 0)) {
+            if (fits(c, n, uid, message) > (best ? fits(best, place, uid, message) : 0)) {
                 best = c;
                 place = n;
             }
     }
-    if (!best)
+    *ret_place = place;
+    return best;
+}
+
+static bool was_copied(struct post *p, unsigned account, unsigned folder,
+                       const struct entry_brief *f, uint32_t message)
+{
+    size_t place;
+    struct post_claim *c = expecting(p, account, folder, f->uid, message, &place);
+    if (!c)
         return false;
-    if (f->flags != best->flags_of[place] && !best->contested)
+    if (f->flags != c->flags_of[place] && !c->contested)
         world_wrong(p->world, "message %u came to %s with flags %x, not %x", message,
-                    world_names[account], f->flags, best->flags_of[place]);
-    return best->arrived[place] = true;
+                    world_names[account], f->flags, c->flags_of[place]);
+    c->arrived[place] = f->uid;
+    return true;
+}
+
+/* Two may copy the same message, and the first copy be seen before either has its answer: whose
+ * it was is known only now, and the other one has what was taken for this one's. */
+void post_claim_copied(struct post *p, struct post_claim *c, size_t n, uint32_t uid)
+{
+    uint32_t taken = c->arrived[n];
+    c->news[n] = uid;
+    if (taken == uid)
+        return;
+    for (size_t i = 0; i < POST_CLAIMS; i++) {
+        struct post_claim *other = &p->claims[i];
+        if (!other->used || !other->copies || other->account != c->account ||
+            other->target != c->target)
+            continue;
+        for (size_t k = 0; k < other->count; k++)
+            if (other->arrived[k] == uid)
+                other->arrived[k] = 0;
+    }
+    c->arrived[n] = uid <= p->boxes[c->account][c->target].uid_last ? uid : 0;
+    size_t place;
+    struct post_claim *other =
+        taken == 0 ? NULL : expecting(p, c->account, c->target, taken, c->messages[n], &place);
+    if (other && other != c)
+        other->arrived[place] = taken;
 }
 
 static void check_stored(struct post *p, const struct post_claim *c, const struct post_entry *e)
@@ -422,7 +456,7 @@ static void check_claims(struct post *p)
     for (size_t i = 0; i < POST_CLAIMS; i++) {
         struct post_claim *c = &p->claims[i];
         for (size_t n = 0; c->used && n < c->count; n++)
-            if (c->gone[n] && !c->arrived[n] && !c->contested)
+            if (c->gone[n] && c->arrived[n] == 0 && !c->contested)
                 world_wrong(p->world, "message %u of %s is lost by a move", c->messages[n],
                             world_names[c->account]);
         if (c->used && c->ended && c->good && !c->contested)

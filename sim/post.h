@@ -80,7 +80,8 @@ struct post_claim {
     bool all; /* of the mailbox's messages; else uids */
     uint32_t uids[POST_SHOWN], messages[POST_SHOWN];
     uint32_t news[POST_SHOWN]; /* where they were copied to, as was answered; 0: not said */
-    bool arrived[POST_SHOWN], gone[POST_SHOWN];
+    uint32_t arrived[POST_SHOWN]; /* as which UIDs there; 0: not yet */
+    bool gone[POST_SHOWN];
     size_t count;
     uint32_t set, clear; /* flags */
     bool removes;
@@ -143,6 +144,9 @@ void post_claim_add(struct post *p, struct post_claim *c, uint32_t uid);
 void post_claim_begin(struct post *p, struct post_claim *c);
 
 /* It was answered; good: with OK. The claim is the post's from here on. NULL is fine. */
+/* The nth was copied to that UID: so it was answered. */
+void post_claim_copied(struct post *p, struct post_claim *c, size_t n, uint32_t uid);
+
 void post_claim_end(struct post_claim *c, bool good);
 
 struct post_entry *post_find(struct post_box *box, uint32_t uid);
