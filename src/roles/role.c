@@ -165,7 +165,8 @@ static void on_peer(void *context, struct channel *from, const struct ipc_peer_i
     (void)from;
     enum ipc_role peer = (enum ipc_role)in->role;
     drop_earlier(role, peer, in->index);
-    struct peer *p = role->peer_count < PEERS_MAX ? calloc(1, sizeof *p) : NULL;
+    bool room = !role->ended && role->peer_count < PEERS_MAX;
+    struct peer *p = room ? calloc(1, sizeof *p) : NULL;
     if (!p) {
         close(in->fd);
         return;

@@ -260,6 +260,20 @@ static void a_peer_that_goes_is_told_and_comes_back(void **state)
     close_world(&w);
 }
 
+static void a_role_that_has_ended_takes_no_peers(void **state)
+{
+    (void)state;
+    struct world w;
+    open_world(&w);
+    role_cut_off(w.vault.role);
+    role_end(w.vault.role);
+    turn_until(&w, w.edge.player, "pud");
+    introduce(&w);
+    turn_until(&w, w.edge.player, "pudud");
+    assert_string_equal(w.vault.player->events, "pud");
+    close_world(&w);
+}
+
 static void a_turn_full_of_frames_arrives_in_order(void **state)
 {
     (void)state;
@@ -327,6 +341,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_role_gets_its_configuration_its_peers_and_its_listeners),
         cmocka_unit_test(a_peer_that_goes_is_told_and_comes_back),
+        cmocka_unit_test(a_role_that_has_ended_takes_no_peers),
         cmocka_unit_test(a_turn_full_of_frames_arrives_in_order),
         cmocka_unit_test(a_role_that_breaks_the_rules_loses_the_channel_and_the_receiver_goes_on),
         cmocka_unit_test(a_caller_that_waits_gets_its_answer_or_the_end_of_its_patience),
