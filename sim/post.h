@@ -79,7 +79,7 @@ struct post_claim {
     unsigned account, folder;
     bool all; /* of the mailbox's messages; else uids */
     uint32_t uids[POST_SHOWN], messages[POST_SHOWN];
-    uint32_t news[POST_SHOWN]; /* where they were copied to, as was answered; 0: not said */
+    uint32_t news[POST_SHOWN];    /* where they were copied to, as was answered; 0: not said */
     uint32_t arrived[POST_SHOWN]; /* as which UIDs there; 0: not yet */
     bool gone[POST_SHOWN];
     size_t count;
@@ -99,6 +99,7 @@ struct post {
     struct post_claim claims[POST_CLAIMS];
     uint64_t reports[POST_REPORTS]; /* that were ever seen: hashes of their ids */
     size_t report_count;
+    int64_t full_version; /* of the store when the disk was last seen full */
     unsigned ever_troubled;
     unsigned troubled;           /* accounts (bits) whose mail may have been refused in this step */
     uint64_t claimed, contested; /* for the summary */

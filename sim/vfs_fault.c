@@ -50,6 +50,7 @@ static struct {
     enum fault fault;
     uint64_t at;
     uint64_t calls;
+    bool was_full;
     bool dead;
     bool struck;
     uint64_t seed;
@@ -169,6 +170,7 @@ static int strike(enum call call)
         disk.struck = disk.dead = true;
         return SQLITE_IOERR;
     case FAULT_FULL:
+        disk.was_full = disk.was_full || call == CALL_GROW;
         disk.struck = disk.struck || call == CALL_GROW;
         return call == CALL_GROW ? SQLITE_FULL : SQLITE_OK;
     case FAULT_SYNC:
@@ -557,6 +559,13 @@ uint64_t disk_calls(void)
 uint64_t disk_digest(void)
 {
     return disk.digest;
+}
+
+bool disk_was_full(void)
+{
+    bool was_full = disk.was_full;
+    disk.was_full = false;
+    return was_full;
 }
 
 bool disk_struck(void)

@@ -35,6 +35,9 @@ void disk_set_fault(enum fault fault, uint64_t at);
 uint64_t disk_calls(void);
 bool disk_struck(void);
 
+/* Whether a write failed because of FAULT_FULL since the last time this was asked. */
+bool disk_was_full(void);
+
 /* Of all that was ever written, in its order: two lives with one digest did the same. */
 uint64_t disk_digest(void);
 
