@@ -3,6 +3,7 @@ import os
 import pytest
 
 import postern
+import processes
 
 
 # What `make san` leaves out: strace and the sandbox's probes do not go with the sanitizers, other
@@ -27,8 +28,22 @@ def pytest_configure(config):
         pytest.exit(f"{postern.PROGRAM} is not there: run make first, or set POSTERN", 2)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nothing_is_left():
+    """What a test started ends with it, whoever became its parent."""
+    processes.adopt_orphans()
+    yield
+    left = processes.descendants(os.getpid()) - {os.getpid()}
+    names = {pid: processes.words(pid) for pid in left}
+    ends = processes.Watched(left)
+    try:
+        ends.wait()
+    finally:
+        assert not ends.fds, f"left behind: {names}"
+
+
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory, nothing_is_left):
     """One demo server for all tests that leave no trace others would trip over."""
     with postern.Demo(tmp_path_factory.mktemp("demo") / "data") as server:
         yield server

@@ -261,6 +261,11 @@ maillog_file_prefixes = /var
         return path.read_text(errors="replace") if path.exists() else ""
 
     def close(self):
+        # `postfix start-fg` waits for the master, which does not end with it.
+        pid_file = self.root.path / "var/spool/postfix/pid/master.pid"
+        if self.process.poll() is None and pid_file.exists():
+            os.kill(int(pid_file.read_text()), signal.SIGTERM)
+            self.process.wait(20)
         stop_process(self.process)
         self.root.close()
 
