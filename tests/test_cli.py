@@ -235,6 +235,9 @@ def test_catch_all(cli):
     assert cli.json("catch-all", "show", "demo.test")["catch_all"] == ""
     cli("catch-all", "set", "demo.test", "nobody@demo.test", status=NOT_FOUND)
     cli("catch-all", "set", "nowhere.test", "bob@demo.test", status=NOT_FOUND)
+    # As other servers have it: an alias of that name would get mail for "*" alone.
+    for words in ("*@demo.test", "@demo.test"):
+        assert "postern catch-all set" in cli("alias", "add", words, "bob@demo.test", status=USAGE)
 
 
 def test_passwords(cli, tmp_path):

@@ -27,11 +27,22 @@ enum cli_exit cli_domain_name(struct cli *cli, const char *typed, struct str *re
     return cli_usage(cli, "%s is no domain name", typed);
 }
 
+/* How other servers write "whoever is unknown there". "*" itself is a local part, quoted too. */
+static bool is_wildcard(struct str words)
+{
+    return str_starts(words, STR("@")) || str_starts(words, STR("*@"));
+}
+
 enum cli_exit cli_address(struct cli *cli, const char *typed, struct cli_address *ret_address)
 {
     struct mailbox_address mailbox;
     struct buf whole;
     size_t cut = 0;
+    if (is_wildcard(str_from_c(typed)))
+        return cli_usage(cli,
+                         "%s is no address; postern catch-all set DOMAIN ACCOUNT says who gets the "
+                         "mail for unknown ones",
+                         typed);
     buf_init(&whole, NAME_SIZE_MAX);
     bool ok = address_parse_mailbox(str_from_c(typed), &mailbox) == ADDRESS_OK &&
               !mailbox.is_literal && address_normal_local(&whole, &mailbox);
