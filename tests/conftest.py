@@ -6,10 +6,11 @@ import postern
 import processes
 
 
-# What `make san` leaves out: strace and the sandbox's probes do not go with the sanitizers, other
-# programs are not under test there, and 200 kills try the same code again and again.
+# What `make san` leaves out: strace, the sandbox's probes and who searches memory do not go with
+# the sanitizers, other programs are not under test there, and 200 kills try the same code again and
+# again.
 NOT_UNDER_SAN = {"test_durable", "test_kill", "test_peers", "test_sandbox", "test_relay_kill",
-                 "test_relay_peers", "test_relay_net", "test_systemd"}
+                 "test_relay_peers", "test_relay_net", "test_secrets", "test_systemd"}
 
 
 def pytest_collection_modifyitems(items):
