@@ -155,8 +155,9 @@ def test_other_letters_have_types_of_their_own(lab):
         assert "Grüße" in list(report.iter_parts())[0].get_content()
 
 
-def test_a_thousand_long_refusals_are_told_in_one_report(lab):
-    """One commit ends all of them, however much the other server had to say about each."""
+def test_a_thousand_long_refusals_are_told_together(lab):
+    """However much the other server had to say about each: one commit ends hundreds of them, and on
+    a machine that is not slow all."""
     names = [f"nobody{n}" for n in range(1000)]
 
     def refuse(session, argument):
@@ -165,11 +166,13 @@ def test_a_thousand_long_refusals_are_told_in_one_report(lab):
     with lab.peer(script={"rcpt": refuse}) as host:
         domain = lab.domain(host)
         sent = lab.send(*(f"{name}@{domain}" for name in names))
-        report = lab.wait_for_report(sent)
-        assert len(report.recipients) == len(names)
-        assert {fields["Status"] for fields in report.recipients} == {"5.1.1"}
         lab.wait_gone(sent)
-        assert len(lab.reports(sent)) == 1
+        reports = [relay.Report(found) for found in lab.reports(sent)]
+        told = [fields for report in reports for fields in report.recipients]
+        assert len(reports) <= 4
+        assert sorted(fields["Final-Recipient"] for fields in told) == sorted(
+            f"rfc822; {name}@{domain}" for name in names)
+        assert {fields["Status"] for fields in told} == {"5.1.1"}
 
 
 def test_what_an_lmtp_server_took_is_delivered(lab):
