@@ -130,6 +130,7 @@ void vault_settle_bodies(struct vault_batch *b, bool committed)
     for (struct staged_body *s = b->staged; s; s = s->next) {
         s->stored = s->stored && !(s->removed && committed);
         s->put_off = !committed && (s->removed || s->put_off);
+        s->alone = s->alone || s->put_off;
         s->removed = false;
         if (!s->touched)
             continue;
@@ -147,26 +148,31 @@ void vault_settle_bodies(struct vault_batch *b, bool committed)
     forget_bodies(b);
 }
 
-static bool is_to_remove(const struct staged_body *s)
+static bool is_to_remove(const struct vault_batch *b, const struct staged_body *s)
 {
-    return s->lost && s->stored && !s->touched && !s->removed && !s->put_off;
+    bool shared = b->gathering && b->replies.len > 0;
+    return s->lost && s->stored && !s->touched && !s->removed && !s->put_off &&
+           !(s->alone && shared);
 }
 
 bool vault_has_lost(const struct vault_batch *b)
 {
     for (const struct staged_body *s = b->staged; s; s = s->next)
-        if (is_to_remove(s))
+        if (is_to_remove(b, s))
             return true;
     return false;
 }
 
-/* Should this batch fail, and none come after it, the next start finds them in `staging`. */
+/*
+ * Should the disk be full, or somebody else doom this batch, they go with a later one. What cannot
+ * be removed for another reason would doom that one too: the next start finds it in `staging`.
+ */
 void vault_remove_lost(struct vault_batch *b)
 {
     unsigned chunks = LIMIT_VAULT_CHUNKS;
     bool any = false;
     for (struct staged_body *s = b->staged; s && chunks > 0; s = s->next) {
-        if (!is_to_remove(s))
+        if (!is_to_remove(b, s))
             continue;
         if (any && vault_budget_is_spent(&b->budget))
             break;
@@ -177,7 +183,8 @@ void vault_remove_lost(struct vault_batch *b)
         vault_note(b, status);
         if (status == STATUS_OK && chunks == 0)
             break;
-        s->removed = true;
+        s->removed = status == STATUS_OK || status == STATUS_DISK_FULL;
+        s->stored = s->removed;
     }
 }
 

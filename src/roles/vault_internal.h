@@ -25,7 +25,8 @@ struct staged_body {
     bool stored;   /* chunks of it are committed, and have no email */
     bool lost;     /* those are to be removed; what comes still is refused */
     bool removed;  /* in this batch */
-    bool put_off;  /* removing them failed: they go with the next batch that is committed */
+    bool put_off;  /* they could not be removed: not again before a batch has been committed */
+    bool alone;    /* and then in a batch in which nobody else could fail by it */
     bool ended;    /* the sender will not name it again */
 };
 
