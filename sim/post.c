@@ -355,16 +355,19 @@ static bool may_go(struct post *p, unsigned account, unsigned folder, const stru
 }
 
 /* How well it fits to what a claim copies: 0 not at all. */
-static int fits(const struct post_claim *c, size_t n, uint32_t uid, uint32_t message)
+static int fits(const struct post_claim *c, size_t n, const struct entry_brief *f, uint32_t message)
 {
-    if (c->messages[n] != message || c->arrived[n] != 0 || (c->news[n] != 0 && c->news[n] != uid))
+    if (c->messages[n] != message || c->arrived[n] != 0 ||
+        (c->news[n] != 0 && c->news[n] != f->uid))
         return 0;
-    return c->news[n] == uid ? 3 : c->ended ? 2 : 1;
+    return 2 * (c->news[n] == f->uid ? 3 : c->ended ? 2 : 1) + (f->flags == c->flags_of[n]);
 }
 
-/* Who expects a copy of that message in the mailbox: of several, who was said to be done. */
-static struct post_claim *expecting(struct post *p, unsigned account, unsigned folder, uint32_t uid,
-                                    uint32_t message, size_t *ret_place)
+/* Who expects a copy of that message in the mailbox: of several, who was said to be done, or else
+ * whose flags it has. */
+static struct post_claim *expecting(struct post *p, unsigned account, unsigned folder,
+                                    const struct entry_brief *f, uint32_t message,
+                                    size_t *ret_place)
 {
     struct post_claim *best = NULL;
     size_t place = 0;
@@ -373,7 +376,7 @@ static struct post_claim *expecting(struct post *p, unsigned account, unsigned f
         if (!c->used || !c->copies || c->account != account || c->target != folder)
             continue;
         for (size_t n = 0; n < c->count; n++)
-            if (fits(c, n, uid, message) > (best ? fits(best, place, uid, message) : 0)) {
+            if (fits(c, n, f, message) > (best ? fits(best, place, f, message) : 0)) {
                 best = c;
                 place = n;
             }
@@ -386,7 +389,7 @@ static bool was_copied(struct post *p, unsigned account, unsigned folder,
                        const struct entry_brief *f, uint32_t message)
 {
     size_t place;
-    struct post_claim *c = expecting(p, account, folder, f->uid, message, &place);
+    struct post_claim *c = expecting(p, account, folder, f, message, &place);
     if (!c)
         return false;
     if (f->flags != c->flags_of[place] && !c->contested)
@@ -415,8 +418,9 @@ void post_claim_copied(struct post *p, struct post_claim *c, size_t n, uint32_t 
     }
     c->arrived[n] = uid <= p->boxes[c->account][c->target].uid_last ? uid : 0;
     size_t place;
+    const struct entry_brief f = {.uid = taken, .flags = c->flags_of[n]};
     struct post_claim *other =
-        taken == 0 ? NULL : expecting(p, c->account, c->target, taken, c->messages[n], &place);
+        taken == 0 ? NULL : expecting(p, c->account, c->target, &f, c->messages[n], &place);
     if (other && other != c)
         other->arrived[place] = taken;
 }
